@@ -1,0 +1,42 @@
+// Raw views that kernels work on: a row-strided matrix of any element type, and compressed sparse rows.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "dtype.h"
+
+namespace salt {
+
+// Rows need not be adjacent (row_stride in elements), but the elements of one row are. Any alignment of `data` is
+// legal.
+struct MatrixView {
+  const void* data = nullptr;
+  DType dtype = DType::kFloat32;
+  int64_t rows = 0;
+  int64_t cols = 0;
+  int64_t row_stride = 0;
+
+  const void* row(int64_t index) const {
+    return static_cast<const std::byte*>(data) + index * row_stride * element_size(dtype);
+  }
+  // The same row from column `col` on.
+  const void* at(int64_t index, int64_t col) const {
+    return static_cast<const std::byte*>(data) + (index * row_stride + col) * element_size(dtype);
+  }
+};
+
+// Row r owns the entries [crow[r], crow[r + 1]) of `col`.
+struct CsrView {
+  const int64_t* crow = nullptr;
+  const int64_t* col = nullptr;
+  int64_t rows = 0;
+  int64_t cols = 0;
+  int64_t nnz = 0;
+
+  int64_t begin(int64_t row) const { return crow[row]; }
+  int64_t size(int64_t row) const { return crow[row + 1] - crow[row]; }
+  const int64_t* row(int64_t row) const { return col + crow[row]; }
+};
+
+}  // namespace salt

@@ -1,0 +1,31 @@
+// A matrix seen as directions: what cosine similarity needs to know about each row before any product is formed.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "../common/views.h"
+
+namespace salt {
+
+struct Directions {
+  MatrixView matrix;
+  std::vector<int64_t> valid;        // rows of non-zero norm, ascending
+  std::vector<double> inverse_norm;  // of each valid row, in the order of `valid`
+
+  int64_t size() const { return static_cast<int64_t>(valid.size()); }
+};
+
+// One pass over `matrix`: Euclidean norms in float64, scaled by the largest element so that no square over- or
+// underflows. Throws an input error that names `argument` at the first non-finite row.
+Directions unit_directions(const MatrixView& matrix, const char* argument);
+
+// Every row as it is (factor 1): for inner products instead of cosines. The same check for finite values.
+Directions raw_directions(const MatrixView& matrix, const char* argument);
+
+// Throws an input error that names `argument` and its first row that holds NaN or infinity; with `used`, only rows
+// whose entry is not 0 are looked at.
+void check_finite(const MatrixView& matrix, const char* argument);
+void check_finite_rows(const MatrixView& matrix, const char* argument, const std::vector<char>& used);
+
+}  // namespace salt

@@ -1,0 +1,87 @@
+#include "../ops/lstsq_weights.h"
+
+#include <torch/csrc/stable/library.h>
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "csr_indices.h"
+#include "directions.h"
+#include "row_solver.h"
+
+namespace salt {
+namespace {
+
+// sample_weights as float64, checked row by row.
+std::vector<double> checked_sample_weights(const CsrView& csr, const void* data, DType dtype) {
+  std::vector<double> weights(static_cast<size_t>(csr.nnz));
+  kernels().widen_f64(dtype, data, csr.nnz, weights.data());
+  for (int64_t row = 0; row < csr.rows; ++row) {
+    double sum = 0;
+    for (int64_t e = csr.crow[row]; e < csr.crow[row + 1]; ++e) {
+      const double weight = weights[static_cast<size_t>(e)];
+      SALT_CHECK(std::isfinite(weight) && weight >= 0, "sample_weights: found ", weight, " in row ", row,
+                 ", expected finite numbers of at least 0");
+      sum += weight;
+    }
+    SALT_CHECK(sum > 0 || csr.size(row) == 0, "sample_weights: found only zeros in row ", row,
+               ", expected a positive sum");
+  }
+  return weights;
+}
+
+// Only rows that some support names are read, so only these must be finite.
+void check_used_rows(const CsrView& csr, const MatrixView& anchors) {
+  std::vector<char> used(static_cast<size_t>(anchors.rows), 0);
+  for (int64_t e = 0; e < csr.nnz; ++e) {
+    used[static_cast<size_t>(csr.col[e])] = 1;
+  }
+  check_finite_rows(anchors, "anchors", used);
+}
+
+}  // namespace
+
+Tensor lstsq_weights_cpu(const Tensor& crow, const Tensor& col, const Tensor& queries, const Tensor& anchors,
+                         const std::optional<Tensor>& sample_weights, double ridge, bool intercept,
+                         std::optional<double> rcond) {
+  validate_lstsq_weights(crow, col, queries, anchors, sample_weights, ridge, rcond);
+  const Tensor crow_dense = torch::stable::contiguous(crow);
+  const Tensor col_dense = torch::stable::contiguous(col);
+  const Tensor query_rows = with_dense_rows(queries);
+  const Tensor anchor_rows = with_dense_rows(anchors);
+  const MatrixView query_view = view_of(query_rows, "queries");
+  const MatrixView anchor_view = view_of(anchor_rows, "anchors");
+  const CsrView csr = view_of_csr(crow_dense, col_dense, anchors.size(0));
+  check_csr_indices(csr);
+  check_finite(query_view, "queries");
+  check_used_rows(csr, anchor_view);
+  std::vector<double> p;
+  if (sample_weights) {
+    const Tensor dense = torch::stable::contiguous(*sample_weights);
+    p = checked_sample_weights(csr, dense.const_data_ptr(), dtype_of(dense, "sample_weights"));
+  }
+
+  Tensor values = torch::stable::new_empty(queries, {csr.nnz});
+  std::byte* value_data = static_cast<std::byte*>(values.mutable_data_ptr());
+  const Kernels& kernel = kernels();
+#pragma omp parallel
+  {
+    RowSolver solver(kernel, anchor_view, {ridge, intercept, rcond.value_or(-1)});
+    std::vector<double> weights;
+#pragma omp for schedule(dynamic, 16)
+    for (int64_t row = 0; row < csr.rows; ++row) {
+      const int64_t begin = csr.begin(row);
+      const int64_t k = csr.size(row);
+      weights.resize(static_cast<size_t>(k));
+      solver.solve(query_view.row(row), csr.row(row), k, p.empty() ? nullptr : &p[static_cast<size_t>(begin)],
+                   weights.data());
+      kernel.narrow_f64(query_view.dtype, weights.data(), k, value_data + begin * element_size(query_view.dtype));
+    }
+  }
+  return values;
+}
+
+STABLE_TORCH_LIBRARY_IMPL(salt, CPU, m) { m.impl("lstsq_weights", TORCH_BOX(&lstsq_weights_cpu)); }
+
+}  // namespace salt

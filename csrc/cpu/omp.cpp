@@ -1,0 +1,142 @@
+#include "../ops/omp.h"
+
+#include <torch/csrc/stable/library.h>
+
+#include <tuple>
+
+#include "directions.h"
+#include "pursuit.h"
+#include "tiles.h"
+
+namespace salt {
+namespace {
+
+// What rounding can make of the correlation of orthogonal unit vectors in each arithmetic.
+template <class T>
+constexpr double kNoise = std::is_same_v<T, double> ? 1e-12 : 1e-5;
+
+// The atom of largest |score| for each query of a block, kept while tiles stream by.
+template <class T>
+struct Best {
+  int64_t atom = -1;
+  T score = 0;
+};
+
+// Works on one block of queries at a time: each pass correlates every residual that is still open with all atoms.
+template <class T>
+class PursuitBlock {
+ public:
+  PursuitBlock(const Kernels& kernels, const Directions& atoms)
+      : kernels_(kernels), atoms_(atoms), engine_(kernels), pursuits_(kQueryBlock), best_(kQueryBlock) {}
+
+  void run(const MatrixView& queries, int64_t begin, int64_t count, int64_t k, double tolerance) {
+    for (int64_t i = 0; i < count; ++i) {
+      pursuit(i).start(kernels_, queries.row(begin + i), atoms_.matrix, k, tolerance);
+    }
+    while (gather_open(count) > 0) {
+      std::fill(best_.begin(), best_.end(), Best<T>{});
+      engine_.run(residuals_, 0, residuals_.size(), atoms_,
+                  [&](int64_t first, int64_t n, const T* scores, int64_t ld) { look_at(first, n, scores, ld); });
+      for (size_t slot = 0; slot < open_.size(); ++slot) {
+        pursuit(open_[slot])
+            .take(kernels_, atoms_.matrix, best_[slot].atom, static_cast<double>(best_[slot].score), kNoise<T>);
+      }
+    }
+  }
+
+  Pursuit& pursuit(int64_t i) { return pursuits_[static_cast<size_t>(i)]; }
+
+ private:
+  // Copies the residuals of the unfinished pursuits into one matrix for the engine.
+  size_t gather_open(int64_t count) {
+    const int64_t width = atoms_.matrix.cols;
+    open_.clear();
+    residual_data_.resize(static_cast<size_t>(kQueryBlock * width));
+    for (int64_t i = 0; i < count; ++i) {
+      if (!pursuit(i).done()) {
+        std::copy(pursuit(i).residual().begin(), pursuit(i).residual().end(),
+                  residual_data_.begin() + static_cast<int64_t>(open_.size()) * width);
+        open_.push_back(i);
+      }
+    }
+    const int64_t rows = static_cast<int64_t>(open_.size());
+    residuals_.matrix = {residual_data_.data(), DType::kFloat64, rows, width, width};
+    residuals_.inverse_norm.assign(open_.size(), 1.0);
+    residuals_.valid.resize(open_.size());
+    for (int64_t i = 0; i < rows; ++i) {
+      residuals_.valid[static_cast<size_t>(i)] = i;
+    }
+    return open_.size();
+  }
+
+  void look_at(int64_t first, int64_t n, const T* scores, int64_t ld) {
+    for (size_t slot = 0; slot < open_.size(); ++slot) {
+      const T* row = scores + static_cast<int64_t>(slot) * ld;
+      Best<T>& best = best_[slot];
+      for (int64_t j = 0; j < n; ++j) {
+        const T score = std::abs(row[j]);
+        if (score > best.score && pursuit(open_[slot]).may_choose(first + j)) {
+          best = {first + j, score};
+        }
+      }
+    }
+  }
+
+  const Kernels& kernels_;
+  const Directions& atoms_;
+  TileEngine<T> engine_;
+  std::vector<Pursuit> pursuits_;
+  std::vector<Best<T>> best_;
+  std::vector<int64_t> open_;
+  std::vector<double> residual_data_;
+  Directions residuals_;
+};
+
+template <class T>
+void pursue(const MatrixView& queries, const Directions& atoms, int64_t k, double tolerance, int64_t* indices,
+            std::byte* weights) {
+  const Kernels& kernel = kernels();
+  const int64_t blocks = (queries.rows + kQueryBlock - 1) / kQueryBlock;
+#pragma omp parallel
+  {
+    PursuitBlock<T> block_pursuit(kernel, atoms);
+#pragma omp for schedule(dynamic)
+    for (int64_t block = 0; block < blocks; ++block) {
+      const int64_t begin = block * kQueryBlock;
+      const int64_t count = std::min(kQueryBlock, queries.rows - begin);
+      block_pursuit.run(queries, begin, count, k, tolerance);
+      for (int64_t i = 0; i < count; ++i) {
+        const Pursuit& done = block_pursuit.pursuit(i);
+        std::copy(done.chosen().begin(), done.chosen().end(), indices + (begin + i) * k);
+        kernel.narrow_f64(queries.dtype, done.weights().data(), static_cast<int64_t>(done.weights().size()),
+                          weights + (begin + i) * k * element_size(queries.dtype));
+      }
+    }
+  }
+}
+
+}  // namespace
+
+std::tuple<Tensor, Tensor> omp_cpu(const Tensor& queries, const Tensor& atoms, int64_t k, double tolerance) {
+  validate_omp(queries, atoms, k, tolerance);
+  const Tensor query_rows = with_dense_rows(queries);
+  const Tensor atom_rows = with_dense_rows(atoms);
+  const MatrixView query_view = view_of(query_rows, "queries");
+  check_finite(query_view, "queries");
+  const Directions atom_side = raw_directions(view_of(atom_rows, "atoms"), "atoms");
+  Tensor indices = new_indices(queries, {queries.size(0), k});
+  Tensor weights = torch::stable::new_zeros(queries, {queries.size(0), k});
+  int64_t* index_data = indices_data(indices);
+  std::fill(index_data, index_data + indices.numel(), -1);
+  std::byte* weight_data = static_cast<std::byte*>(weights.mutable_data_ptr());
+  if (query_view.dtype == DType::kFloat64) {
+    pursue<double>(query_view, atom_side, k, tolerance, index_data, weight_data);
+  } else {
+    pursue<float>(query_view, atom_side, k, tolerance, index_data, weight_data);
+  }
+  return {indices, weights};
+}
+
+STABLE_TORCH_LIBRARY_IMPL(salt, CPU, m) { m.impl("omp", TORCH_BOX(&omp_cpu)); }
+
+}  // namespace salt

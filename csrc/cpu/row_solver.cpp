@@ -1,0 +1,302 @@
+#include "row_solver.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace salt {
+namespace {
+
+// Condition numbers of the Gram matrix up to which Cholesky serves. Its weights carry a relative error of about
+// condition * 1e-16: 1e-7 for the narrow types; float64 inputs get theirs back by refinement.
+constexpr double kMaxCondition = 1e9;
+constexpr double kMaxConditionFloat64 = 1e7;
+constexpr int kRefinements = 2;
+constexpr int64_t kBufferElements = 32768;  // 256 KiB: a chunk of the gathered rows stays in the second-level cache
+
+}  // namespace
+
+void RowSolver::solve(const void* query, const int64_t* support, int64_t k, const double* sample_weights,
+                      double* weights) {
+  support_ = support;
+  k_ = k;
+  h_ = anchors_.cols;
+  n_ = std::min(k_, h_);
+  if (k_ == 0) {
+    return;
+  }
+  centre(query, sample_weights);
+  accumulate_gram();
+  if (trace_ == 0) {
+    std::fill(weights, weights + k_, 0.0);
+  } else if (cholesky()) {
+    if (!is_own_anchor(query, weights)) {
+      solve_small(weights);
+    }
+  } else {
+    solve_svd(weights);
+  }
+  double sum = 0;
+  for (int64_t i = 0; i < k_; ++i) {
+    weights[i] *= scale_[static_cast<size_t>(i)];
+    sum += weights[i];
+  }
+  if (options_.intercept) {
+    for (int64_t i = 0; i < k_; ++i) {
+      weights[i] += p_[static_cast<size_t>(i)] * (1 - sum);
+    }
+  }
+}
+
+// Sets p, the scales sqrt(k p), the mean of the anchors and the query around it.
+void RowSolver::centre(const void* query, const double* sample_weights) {
+  p_.assign(static_cast<size_t>(k_), 1.0 / static_cast<double>(k_));
+  scale_.assign(static_cast<size_t>(k_), 1.0);
+  if (sample_weights != nullptr) {
+    double sum = 0;
+    for (int64_t i = 0; i < k_; ++i) {
+      sum += sample_weights[i];
+    }
+    for (int64_t i = 0; i < k_; ++i) {
+      p_[static_cast<size_t>(i)] = sample_weights[i] / sum;
+      scale_[static_cast<size_t>(i)] = std::sqrt(static_cast<double>(k_) * p_[static_cast<size_t>(i)]);
+    }
+  }
+  query_.resize(static_cast<size_t>(h_));
+  kernels_.widen_f64(anchors_.dtype, query, h_, query_.data());
+  centre_.assign(static_cast<size_t>(h_), 0.0);
+  if (options_.intercept) {
+    for (int64_t i = 0; i < k_; ++i) {
+      kernels_.axpy_f64(anchors_.dtype, p_[static_cast<size_t>(i)], anchors_.row(support_[i]), h_, centre_.data());
+    }
+    kernels_.axpy_f64(DType::kFloat64, -1.0, centre_.data(), h_, query_.data());
+  }
+}
+
+void RowSolver::load_anchor(int64_t i, int64_t begin, int64_t length, double* out) const {
+  kernels_.widen_f64(anchors_.dtype, anchors_.at(support_[i], begin), length, out);
+  if (options_.intercept) {
+    kernels_.axpy_f64(DType::kFloat64, -1.0, &centre_[static_cast<size_t>(begin)], length, out);
+  }
+  const double scale = scale_[static_cast<size_t>(i)];
+  if (scale != 1.0) {
+    for (int64_t d = 0; d < length; ++d) {
+      out[d] *= scale;
+    }
+  }
+}
+
+void RowSolver::accumulate_gram() {
+  gram_.assign(static_cast<size_t>(n_ * n_), 0.0);
+  rhs_.assign(static_cast<size_t>(n_), 0.0);
+  by_anchors() ? gram_of_anchors() : gram_of_columns();
+  trace_ = 0;
+  for (int64_t i = 0; i < n_; ++i) {
+    trace_ += gram_[static_cast<size_t>(i * n_ + i)];
+  }
+  lambda_ = options_.ridge * trace_ / static_cast<double>(k_);
+  deflation_ = 0;
+  if (options_.intercept && by_anchors()) {
+    // Centred rows always have the null vector sqrt(p), to which the right-hand side is orthogonal: filling that
+    // direction up leaves the solution as it is and lets Cholesky see whether anything else is singular.
+    deflation_ = trace_ / static_cast<double>(k_);
+    for (int64_t i = 0; i < n_; ++i) {
+      for (int64_t j = 0; j <= i; ++j) {
+        gram_[static_cast<size_t>(i * n_ + j)] +=
+            deflation_ * std::sqrt(p_[static_cast<size_t>(i)] * p_[static_cast<size_t>(j)]);
+      }
+    }
+  }
+  for (int64_t i = 0; i < n_; ++i) {
+    gram_[static_cast<size_t>(i * n_ + i)] += lambda_;
+  }
+}
+
+// Gram = A A^T and rhs = A q, over chunks of the dimensions.
+void RowSolver::gram_of_anchors() {
+  const int64_t chunk = std::clamp<int64_t>(kBufferElements / n_, 64, std::max<int64_t>(64, h_));
+  buffer_.resize(static_cast<size_t>(n_ * chunk));
+  for (int64_t begin = 0; begin < h_; begin += chunk) {
+    const int64_t length = std::min(chunk, h_ - begin);
+    for (int64_t i = 0; i < k_; ++i) {
+      double* row = &buffer_[static_cast<size_t>(i * chunk)];
+      load_anchor(i, begin, length, row);
+      rhs_[static_cast<size_t>(i)] += kernels_.dot(row, &query_[static_cast<size_t>(begin)], length);
+    }
+    kernels_.gram(buffer_.data(), n_, length, chunk, gram_.data(), n_);
+  }
+}
+
+// Gram = A^T A and rhs = q, over chunks of the anchors (more anchors than dimensions).
+void RowSolver::gram_of_columns() {
+  const int64_t chunk = std::clamp<int64_t>(kBufferElements / std::max<int64_t>(1, n_), 16, 256);
+  buffer_.resize(static_cast<size_t>(n_ * chunk));
+  row_.resize(static_cast<size_t>(h_));
+  for (int64_t begin = 0; begin < k_; begin += chunk) {
+    const int64_t length = std::min(chunk, k_ - begin);
+    for (int64_t i = 0; i < length; ++i) {
+      load_anchor(begin + i, 0, h_, row_.data());
+      for (int64_t d = 0; d < h_; ++d) {
+        buffer_[static_cast<size_t>(d * chunk + i)] = row_[static_cast<size_t>(d)];
+      }
+    }
+    kernels_.gram(buffer_.data(), n_, length, chunk, gram_.data(), n_);
+  }
+  rhs_ = query_;
+}
+
+// Factors the Gram matrix in place; false where it is not safely positive definite for what Cholesky is trusted with.
+bool RowSolver::cholesky() {
+  double frobenius = 0;
+  for (int64_t i = 0; i < n_; ++i) {
+    const double* row = &gram_[static_cast<size_t>(i * n_)];
+    frobenius += 2 * kernels_.dot(row, row, i) + row[i] * row[i];
+  }
+  for (int64_t i = 0; i < n_; ++i) {
+    double* row = &gram_[static_cast<size_t>(i * n_)];
+    for (int64_t j = 0; j < i; ++j) {
+      const double* other = &gram_[static_cast<size_t>(j * n_)];
+      row[j] = (row[j] - kernels_.dot(row, other, j)) / other[j];
+    }
+    const double pivot = row[i] - kernels_.dot(row, row, i);
+    if (!(pivot > 0)) {
+      return false;
+    }
+    row[i] = std::sqrt(pivot);
+  }
+  const double condition = std::sqrt(frobenius) * condition_bound();
+  const bool wide = anchors_.dtype == DType::kFloat64;
+  const double rcond =
+      options_.rcond < 0 ? static_cast<double>(std::max(k_, h_)) * rank_epsilon(anchors_.dtype) : options_.rcond;
+  return condition <= (wide ? kMaxConditionFloat64 : kMaxCondition) && condition * rcond * rcond < 1;
+}
+
+// trace((L L^T)^-1) = ||L^-1||_F^2, which is at least 1 / the smallest eigenvalue.
+double RowSolver::condition_bound() {
+  buffer_.resize(static_cast<size_t>(std::max<int64_t>(n_ * n_, static_cast<int64_t>(buffer_.size()))));
+  double sum = 0;
+  // Row i of `inverse` is column i of L^-1, so that every inner product runs over adjacent elements.
+  double* inverse = buffer_.data();
+  for (int64_t i = 0; i < n_; ++i) {
+    double* column = inverse + i * n_;
+    column[i] = 1 / gram_[static_cast<size_t>(i * n_ + i)];
+    sum += column[i] * column[i];
+    for (int64_t r = i + 1; r < n_; ++r) {
+      const double* row = &gram_[static_cast<size_t>(r * n_)];
+      column[r] = -kernels_.dot(row + i, column + i, r - i) / row[r];
+      sum += column[r] * column[r];
+    }
+  }
+  return sum;
+}
+
+void RowSolver::solve_factored(double* x) const {
+  for (int64_t i = 0; i < n_; ++i) {
+    const double* row = &gram_[static_cast<size_t>(i * n_)];
+    x[i] = (x[i] - kernels_.dot(row, x, i)) / row[i];
+  }
+  for (int64_t i = n_ - 1; i >= 0; --i) {
+    const double* row = &gram_[static_cast<size_t>(i * n_)];
+    x[i] /= row[i];
+    kernels_.axpy_f64(DType::kFloat64, -x[i], row, i, x);
+  }
+}
+
+// A query that is one of its own, independent anchors is exactly that anchor: no rounding may blur a token's own row.
+bool RowSolver::is_own_anchor(const void* query, double* weights) const {
+  if (!by_anchors() || lambda_ > 0 || options_.intercept) {
+    return false;
+  }
+  const size_t bytes = static_cast<size_t>(h_ * element_size(anchors_.dtype));
+  for (int64_t i = 0; i < k_; ++i) {
+    const double scale = scale_[static_cast<size_t>(i)];
+    if (scale > 0 && std::memcmp(query, anchors_.row(support_[i]), bytes) == 0) {
+      std::fill(weights, weights + k_, 0.0);
+      weights[i] = 1 / scale;
+      return true;
+    }
+  }
+  return false;
+}
+
+void RowSolver::solve_small(double* weights) {
+  std::vector<double>& solution = rhs_;
+  if (anchors_.dtype == DType::kFloat64) {
+    refine(solution.data());
+  } else {
+    solve_factored(solution.data());
+  }
+  if (by_anchors()) {
+    std::copy(solution.begin(), solution.end(), weights);
+  } else {
+    weights_of_columns(solution.data(), weights);
+  }
+}
+
+// Solves for rhs_ in place with residuals that are computed from A, not from its Gram matrix.
+void RowSolver::refine(double* solution) {
+  std::vector<double> right = rhs_;
+  std::vector<double> step = rhs_;
+  std::vector<double> image(static_cast<size_t>(h_));
+  std::vector<double> anchor(static_cast<size_t>(h_));
+  std::fill(solution, solution + n_, 0.0);
+  for (int round = 0; round <= kRefinements; ++round) {
+    solve_factored(step.data());
+    for (int64_t i = 0; i < n_; ++i) {
+      solution[i] += step[static_cast<size_t>(i)];
+    }
+    if (round == kRefinements) {
+      return;
+    }
+    if (by_anchors()) {  // step = A (q - A^T y) - lambda y - deflation u (u . y)
+      image = query_;
+      double along = 0;
+      for (int64_t i = 0; i < k_; ++i) {
+        load_anchor(i, 0, h_, anchor.data());
+        kernels_.axpy_f64(DType::kFloat64, -solution[i], anchor.data(), h_, image.data());
+        along += std::sqrt(p_[static_cast<size_t>(i)]) * solution[i];
+      }
+      for (int64_t i = 0; i < k_; ++i) {
+        load_anchor(i, 0, h_, anchor.data());
+        step[static_cast<size_t>(i)] = kernels_.dot(anchor.data(), image.data(), h_) - lambda_ * solution[i] -
+                                       deflation_ * along * std::sqrt(p_[static_cast<size_t>(i)]);
+      }
+    } else {  // step = q - A^T (A y) - lambda y
+      step = right;
+      for (int64_t i = 0; i < k_; ++i) {
+        load_anchor(i, 0, h_, anchor.data());
+        kernels_.axpy_f64(DType::kFloat64, -kernels_.dot(anchor.data(), solution, h_), anchor.data(), h_, step.data());
+      }
+      kernels_.axpy_f64(DType::kFloat64, -lambda_, solution, h_, step.data());
+    }
+  }
+}
+
+// w = A y for y = (A^T A + lambda)^-1 q.
+void RowSolver::weights_of_columns(const double* solution, double* weights) const {
+  row_.resize(static_cast<size_t>(h_));
+  for (int64_t i = 0; i < k_; ++i) {
+    load_anchor(i, 0, h_, row_.data());
+    weights[i] = kernels_.dot(row_.data(), solution, h_);
+  }
+}
+
+void RowSolver::solve_svd(double* weights) {
+  const int64_t m = std::max(k_, h_);
+  double* vectors = svd_.prepare(n_, m);
+  row_.resize(static_cast<size_t>(h_));
+  for (int64_t i = 0; i < k_; ++i) {
+    if (by_anchors()) {
+      load_anchor(i, 0, h_, vectors + i * m);
+    } else {
+      load_anchor(i, 0, h_, row_.data());
+      for (int64_t d = 0; d < h_; ++d) {
+        vectors[d * m + i] = row_[static_cast<size_t>(d)];
+      }
+    }
+  }
+  const double rcond = options_.rcond < 0 ? static_cast<double>(m) * rank_epsilon(anchors_.dtype) : options_.rcond;
+  svd_.solve(query_.data(), by_anchors(), lambda_, rcond, weights);
+}
+
+}  // namespace salt

@@ -1,0 +1,67 @@
+// Solves one row of lstsq_weights (see ops/lstsq_weights.h for the formula); one solver per thread, memory reused.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "../common/views.h"
+#include "simd/kernels.h"
+#include "svd.h"
+
+namespace salt {
+
+struct LstsqOptions {
+  double ridge = 0;
+  bool intercept = false;
+  double rcond = -1;  // negative: max(k, h) * rank_epsilon
+};
+
+class RowSolver {
+ public:
+  RowSolver(const Kernels& kernels, const MatrixView& anchors, const LstsqOptions& options)
+      : kernels_(kernels), anchors_(anchors), options_(options), svd_(kernels) {}
+
+  // query: h elements of the anchors' dtype; support: k rows of the anchors; sample_weights: k float64 values, not
+  // negative and not all zero, or nullptr for equal ones. Writes k float64 weights.
+  void solve(const void* query, const int64_t* support, int64_t k, const double* sample_weights, double* weights);
+
+ private:
+  // The system in the smaller of the two dimensions: n = min(k, h) unknowns, Gram matrix of n x n.
+  bool by_anchors() const { return k_ <= h_; }
+  void centre(const void* query, const double* sample_weights);
+  void load_anchor(int64_t i, int64_t begin, int64_t length, double* out) const;  // scaled and centred
+  void accumulate_gram();
+  void gram_of_anchors();
+  void gram_of_columns();
+  bool cholesky();
+  double condition_bound();
+  void solve_factored(double* x) const;
+  bool is_own_anchor(const void* query, double* weights) const;
+  void solve_small(double* weights);
+  void refine(double* solution);
+  void weights_of_columns(const double* solution, double* weights) const;
+  void solve_svd(double* weights);
+
+  const Kernels& kernels_;
+  const MatrixView& anchors_;
+  const LstsqOptions options_;
+  SvdSolver svd_;
+
+  const int64_t* support_ = nullptr;
+  int64_t k_ = 0;
+  int64_t h_ = 0;
+  int64_t n_ = 0;
+  double trace_ = 0;   // of A A^T, before any shift
+  double lambda_ = 0;  // ridge * mean(diag)
+  double deflation_ = 0;
+  std::vector<double> p_;
+  std::vector<double> scale_;
+  std::vector<double> centre_;
+  std::vector<double> query_;
+  std::vector<double> gram_;  // lower triangle, then its Cholesky factor
+  std::vector<double> rhs_;
+  std::vector<double> buffer_;
+  mutable std::vector<double> row_;
+};
+
+}  // namespace salt

@@ -1,0 +1,29 @@
+// cosine_sparsemax: which anchors support a token, and with which weights (Lee et al. 2025, section 3; sparsemax:
+// Martins & Astudillo 2016).
+//
+// Formula       values[q, .] = sparsemax(cos(queries[q], keys[.]) / temperature), its zeros left out
+// Shapes        queries [Q,D], keys [K,D] -> crow_indices [Q+1], col_indices [nnz], values [nnz]
+// Dtypes        queries and keys alike: float32, float64, float16, bfloat16; indices int64; values as the inputs
+// Accumulator   products in float32 (float64 for float64 inputs), norms and the threshold in float64;
+//               error of a cosine <= (D / 2 + 4) * eps of the accumulator
+// Order         columns ascend within a row; weights that round to zero in the values' dtype are left out
+// Ties          equal similarities get equal weights
+// Zero vectors  a query of norm 0 has an empty row; a key of norm 0 is never chosen
+// NaN           a non-finite element is an error; so is a temperature that is not positive and finite
+// Empty         Q = 0 gives crow_indices [0]; K = 0 or D = 0 give empty rows
+// Memory        O(block) beyond the output and one number per row of the inputs: Q x K is never stored
+#pragma once
+
+#include "tensors.h"
+
+namespace salt {
+
+inline void validate_cosine_sparsemax(const Tensor& queries, const Tensor& keys, double temperature) {
+  check_matrix(queries, "queries");
+  check_matrix(keys, "keys");
+  check_alike(queries, "queries", keys, "keys");
+  check_width(queries, "queries", keys, "keys");
+  check_option(std::isfinite(temperature) && temperature > 0, "temperature", temperature, "a positive finite number");
+}
+
+}  // namespace salt

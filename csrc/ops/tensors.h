@@ -1,0 +1,93 @@
+// From torch's stable tensors to raw views, and the checks that several contracts share.
+// This and the headers beside it are the only place where torch's stable ABI meets the kernels.
+#pragma once
+
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/ScalarType.h>
+
+#include <cmath>
+#include <optional>
+
+#include "../common/check.h"
+#include "../common/views.h"
+
+namespace salt {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+inline DType dtype_of(const Tensor& tensor, const char* argument) {
+  switch (tensor.scalar_type()) {
+    case ScalarType::Float:
+      return DType::kFloat32;
+    case ScalarType::Double:
+      return DType::kFloat64;
+    case ScalarType::Half:
+      return DType::kFloat16;
+    case ScalarType::BFloat16:
+      return DType::kBFloat16;
+    default:
+      input_error(argument,
+                  ": found a dtype that is not floating point, expected float32, float64, float16 or bfloat16");
+  }
+}
+
+inline void check_matrix(const Tensor& tensor, const char* argument) {
+  SALT_CHECK(tensor.dim() == 2, argument, ": found ", tensor.dim(), " dimensions, expected 2");
+  dtype_of(tensor, argument);
+}
+
+// Both have the same dtype and device.
+inline void check_alike(const Tensor& a, const char* a_name, const Tensor& b, const char* b_name) {
+  SALT_CHECK(a.scalar_type() == b.scalar_type(), b_name, ": found ", dtype_name(dtype_of(b, b_name)), ", expected ",
+             dtype_name(dtype_of(a, a_name)), " as ", a_name);
+  SALT_CHECK(a.device() == b.device(), b_name, ": found another device than that of ", a_name,
+             ", expected all tensors on one device");
+}
+
+inline void check_width(const Tensor& a, const char* a_name, const Tensor& b, const char* b_name) {
+  SALT_CHECK(a.size(1) == b.size(1), b_name, ": found ", b.size(1), " columns, expected ", a.size(1), " as ", a_name);
+}
+
+inline void check_rows(const Tensor& a, const char* a_name, const Tensor& b, const char* b_name) {
+  SALT_CHECK(a.size(0) == b.size(0), b_name, ": found ", b.size(0), " rows, expected ", a.size(0), " as ", a_name);
+}
+
+inline void check_indices(const Tensor& tensor, const char* argument) {
+  SALT_CHECK(tensor.dim() == 1, argument, ": found ", tensor.dim(), " dimensions, expected 1");
+  SALT_CHECK(tensor.scalar_type() == ScalarType::Long, argument, ": found another dtype, expected int64");
+}
+
+// Shapes of a CSR matrix of `rows` rows; what the indices say is checked by check_csr_indices.
+inline void check_csr(const Tensor& crow, const Tensor& col) {
+  check_indices(crow, "crow_indices");
+  check_indices(col, "col_indices");
+  SALT_CHECK(crow.size(0) >= 1, "crow_indices: found length 0, expected one more than the number of rows");
+}
+
+inline void check_option(bool good, const char* argument, double found, const char* expected) {
+  SALT_CHECK(good, argument, ": found ", found, ", expected ", expected);
+}
+
+// Elements of a row must be adjacent; rows need not be. Only a matrix that breaks this is copied.
+inline Tensor with_dense_rows(const Tensor& matrix) {
+  return matrix.stride(1) == 1 || matrix.size(1) <= 1 ? matrix : torch::stable::contiguous(matrix);
+}
+
+inline MatrixView view_of(const Tensor& matrix, const char* argument) {
+  return {matrix.const_data_ptr(), dtype_of(matrix, argument), matrix.size(0), matrix.size(1), matrix.stride(0)};
+}
+
+inline CsrView view_of_csr(const Tensor& crow, const Tensor& col, int64_t columns) {
+  return {static_cast<const int64_t*>(crow.const_data_ptr()), static_cast<const int64_t*>(col.const_data_ptr()),
+          crow.size(0) - 1, columns, col.size(0)};
+}
+
+inline Tensor new_indices(const Tensor& like, torch::headeronly::IntHeaderOnlyArrayRef shape) {
+  return torch::stable::new_empty(like, shape, ScalarType::Long);
+}
+
+inline int64_t* indices_data(const Tensor& tensor) { return static_cast<int64_t*>(tensor.mutable_data_ptr()); }
+
+}  // namespace salt

@@ -1,0 +1,15 @@
+"""The errors that salt-ext raises on purpose: each message names what was found and what was expected."""
+
+from __future__ import annotations
+
+
+class SaltError(Exception):
+    """Base of every error that salt-ext raises on purpose; the command line prints it as one sentence, exit code 2."""
+
+
+class InputError(SaltError, ValueError):
+    """What the user gave cannot be used: a missing folder, a corrupt file, vocabularies that do not meet."""
+
+
+class OutputError(SaltError, OSError):
+    """The output cannot be written: it exists, the disk is full, permission is missing."""
