@@ -6,6 +6,7 @@
 
 #include "directions.h"
 #include "sparsemax_row.h"
+#include "threads.h"
 #include "tiles.h"
 
 namespace salt {
@@ -41,7 +42,7 @@ std::vector<BlockSupport> find_supports(const Directions& queries, const Directi
   const Kernels& kernel = kernels();
   const int64_t blocks = (queries.size() + kQueryBlock - 1) / kQueryBlock;
   std::vector<BlockSupport> supports(static_cast<size_t>(blocks));
-#pragma omp parallel
+#pragma omp parallel num_threads(threads_for(product_size(queries, keys)))
   {
     SparsemaxBlock<T> search(kernel);
     std::vector<double> weights;

@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "directions.h"
+#include "threads.h"
 #include "tiles.h"
 #include "topk_row.h"
 
@@ -16,7 +17,7 @@ void find_topk(const Directions& queries, const Directions& keys, int64_t k, std
   const Kernels& kernel = kernels();
   const DType dtype = queries.matrix.dtype;
   const int64_t blocks = (queries.size() + kQueryBlock - 1) / kQueryBlock;
-#pragma omp parallel
+#pragma omp parallel num_threads(threads_for(product_size(queries, keys)))
   {
     TileEngine<T> engine(kernel);
     std::vector<TopkRow<T>> rows(kQueryBlock);

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "../common/check.h"
+#include "threads.h"
 
 namespace salt {
 namespace {
@@ -31,7 +32,7 @@ void check_csr_indices(const CsrView& csr) {
                ", expected numbers that never fall");
   }
   int64_t bad_row = std::numeric_limits<int64_t>::max();
-#pragma omp parallel for schedule(static) reduction(min : bad_row)
+#pragma omp parallel for schedule(static) reduction(min : bad_row) num_threads(threads_for(csr.nnz))
   for (int64_t row = 0; row < csr.rows; ++row) {
     if (!row_is_canonical(csr, row)) {
       bad_row = std::min(bad_row, row);

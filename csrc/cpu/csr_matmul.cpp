@@ -4,6 +4,7 @@
 
 #include "combine.h"
 #include "csr_indices.h"
+#include "threads.h"
 
 namespace salt {
 namespace {
@@ -14,7 +15,7 @@ void matmul(const CsrView& csr, const Tensor& values, const MatrixView& dense, s
   std::vector<T> weights(static_cast<size_t>(csr.nnz));
   (kernel.*Arithmetic<T>::widen)(dtype_of(values, "values"), values.const_data_ptr(), csr.nnz, weights.data());
   const int64_t row_bytes = dense.cols * element_size(dense.dtype);
-#pragma omp parallel
+#pragma omp parallel num_threads(threads_for(static_cast<double>(csr.nnz) * dense.cols))
   {
     RowCombiner<T> combiner(kernel);
 #pragma omp for schedule(dynamic, 64)
@@ -60,7 +61,7 @@ Tensor csr_sampled_matmul_cpu(const Tensor& crow, const Tensor& col, const Tenso
   void* data = values.mutable_data_ptr();
   const Kernels& kernel = kernels();
   const size_t width = static_cast<size_t>(lhs_view.cols);
-#pragma omp parallel
+#pragma omp parallel num_threads(threads_for(static_cast<double>(csr.nnz) * lhs_view.cols))
   {
     std::vector<double> left(width);
     std::vector<double> right(width);

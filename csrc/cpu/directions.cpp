@@ -6,6 +6,7 @@
 
 #include "../common/check.h"
 #include "simd/kernels.h"
+#include "threads.h"
 
 namespace salt {
 namespace {
@@ -57,7 +58,8 @@ std::vector<double> finite_norms(const MatrixView& matrix, const char* argument,
   const Kernels& kernel = kernels();
   std::vector<double> norms(static_cast<size_t>(matrix.rows));
   int64_t bad_row = std::numeric_limits<int64_t>::max();
-#pragma omp parallel for schedule(static) reduction(min : bad_row)
+#pragma omp parallel for schedule(static) reduction(min : bad_row) \
+    num_threads(threads_for(static_cast<double>(matrix.rows) * matrix.cols))
   for (int64_t row = 0; row < matrix.rows; ++row) {
     if (!used.empty() && used[static_cast<size_t>(row)] == 0) {
       continue;

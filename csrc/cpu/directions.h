@@ -20,6 +20,12 @@ struct Directions {
 // underflows. Throws an input error that names `argument` at the first non-finite row.
 Directions unit_directions(const MatrixView& matrix, const char* argument);
 
+// Multiply-adds of all products of two sides: what decides how many threads a call is worth.
+inline double product_size(const Directions& queries, const Directions& keys) {
+  return static_cast<double>(queries.size()) * static_cast<double>(keys.size()) *
+         static_cast<double>(queries.matrix.cols);
+}
+
 // Every row as it is (factor 1): for inner products instead of cosines. The same check for finite values.
 Directions raw_directions(const MatrixView& matrix, const char* argument);
 

@@ -9,6 +9,7 @@
 #include "csr_indices.h"
 #include "directions.h"
 #include "row_solver.h"
+#include "threads.h"
 
 namespace salt {
 namespace {
@@ -40,6 +41,12 @@ void check_used_rows(const CsrView& csr, const MatrixView& anchors) {
   check_finite_rows(anchors, "anchors", used);
 }
 
+// Multiply-adds of the Gram matrices, if all rows were equally long.
+double solve_size(const CsrView& csr, int64_t width) {
+  const double nnz = static_cast<double>(csr.nnz);
+  return nnz * static_cast<double>(width) * (1 + nnz / static_cast<double>(std::max<int64_t>(1, csr.rows)));
+}
+
 }  // namespace
 
 Tensor lstsq_weights_cpu(const Tensor& crow, const Tensor& col, const Tensor& queries, const Tensor& anchors,
@@ -65,7 +72,7 @@ Tensor lstsq_weights_cpu(const Tensor& crow, const Tensor& col, const Tensor& qu
   Tensor values = torch::stable::new_empty(queries, {csr.nnz});
   std::byte* value_data = static_cast<std::byte*>(values.mutable_data_ptr());
   const Kernels& kernel = kernels();
-#pragma omp parallel
+#pragma omp parallel num_threads(threads_for(solve_size(csr, anchor_view.cols)))
   {
     RowSolver solver(kernel, anchor_view, {ridge, intercept, rcond.value_or(-1)});
     std::vector<double> weights;

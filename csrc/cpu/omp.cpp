@@ -6,6 +6,7 @@
 
 #include "directions.h"
 #include "pursuit.h"
+#include "threads.h"
 #include "tiles.h"
 
 namespace salt {
@@ -97,7 +98,7 @@ void pursue(const MatrixView& queries, const Directions& atoms, int64_t k, doubl
             std::byte* weights) {
   const Kernels& kernel = kernels();
   const int64_t blocks = (queries.rows + kQueryBlock - 1) / kQueryBlock;
-#pragma omp parallel
+#pragma omp parallel num_threads(threads_for(static_cast<double>(queries.rows * k) * atoms.matrix.rows * queries.cols))
   {
     PursuitBlock<T> block_pursuit(kernel, atoms);
 #pragma omp for schedule(dynamic)

@@ -10,6 +10,7 @@
 #include "directions.h"
 #include "row_solver.h"
 #include "sparsemax_row.h"
+#include "threads.h"
 
 namespace salt {
 namespace {
@@ -30,7 +31,7 @@ void transfer_blocks(const Inputs& in, std::byte* out) {
   const Kernels& kernel = kernels();
   const int64_t blocks = (in.aux_new.size() + kQueryBlock - 1) / kQueryBlock;
   const int64_t row_bytes = in.source_shared.cols * element_size(in.source_shared.dtype);
-#pragma omp parallel
+#pragma omp parallel num_threads(threads_for(product_size(in.aux_new, in.aux_shared)))
   {
     SparsemaxBlock<Aux> search(kernel);
     RowSolver solver(kernel, in.donor_shared, in.options);

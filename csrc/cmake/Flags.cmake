@@ -1,0 +1,27 @@
+# Compile and link options of every binary, as the interface target salt_flags.
+option(SALT_WERROR "Treat compiler warnings as errors" $ENV{SALT_WERROR})
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+# torch has loaded everything that the libraries need before they are loaded themselves.
+set(CMAKE_SKIP_RPATH ON)
+# Whatever the build type, kernels are compiled with -O3; never -ffast-math, which breaks NaN checks and determinism.
+string(REPLACE "-O2" "-O3" CMAKE_CXX_FLAGS_RELWITHDEBINFO "${CMAKE_CXX_FLAGS_RELWITHDEBINFO}")
+
+add_library(salt_flags INTERFACE)
+target_include_directories(salt_flags INTERFACE "${PROJECT_SOURCE_DIR}/csrc")
+target_compile_options(salt_flags INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wno-psabi;-fno-math-errno>
+  $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${SALT_WERROR}>>:-Werror>)
+target_link_options(salt_flags INTERFACE LINKER:--as-needed)
+
+# Hides everything but the salt_* functions, the standard library's templates included.
+function(salt_exports target)
+  set(map "${PROJECT_SOURCE_DIR}/csrc/cmake/exports.map")
+  target_link_options(${target} PRIVATE "LINKER:--version-script=${map}")
+  set_property(TARGET ${target} APPEND PROPERTY LINK_DEPENDS "${map}")
+endfunction()

@@ -1,0 +1,39 @@
+"""salt-ext: give a language model the tokenizer of another language and keep what it knows.
+
+Importing the package registers the operators as torch.ops.salt.*; everything that needs transformers is imported on
+first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from salt_ext import _loader as _loader  # first: it registers the operators that everything else calls
+from salt_ext import ops
+from salt_ext._loader import Backend, backends
+
+if TYPE_CHECKING:
+    from salt_ext.pipeline import TransferResult, transfer
+    from salt_ext.plan import TransferPlan
+
+__all__ = ["Backend", "TransferPlan", "TransferResult", "__version__", "backends", "ops", "transfer"]
+
+__version__ = version("salt-ext")
+
+_LAZY = {
+    "transfer": "salt_ext.pipeline",
+    "TransferResult": "salt_ext.pipeline",
+    "TransferPlan": "salt_ext.plan",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
