@@ -1,5 +1,17 @@
 # Compile and link options of every binary, as the interface target salt_flags.
-option(SALT_WERROR "Treat compiler warnings as errors" $ENV{SALT_WERROR})
+
+# An option that the environment may set, else -D, else the default. Nothing is written to the cache, so that the next
+# build in the same folder is free to differ.
+macro(salt_option name default)
+  if(DEFINED ENV{${name}})
+    set(${name} "$ENV{${name}}")
+  elseif(NOT DEFINED ${name})
+    set(${name} "${default}")
+  endif()
+endmacro()
+
+# Treat compiler warnings as errors.
+salt_option(SALT_WERROR OFF)
 
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "cholesky.h"
+
 namespace salt {
 namespace {
 
@@ -29,7 +31,7 @@ void RowSolver::solve(const void* query, const int64_t* support, int64_t k, cons
   accumulate_gram();
   if (trace_ == 0) {
     std::fill(weights, weights + k_, 0.0);
-  } else if (cholesky()) {
+  } else if (factorise()) {
     if (!is_own_anchor(query, weights)) {
       solve_small(weights);
     }
@@ -110,6 +112,7 @@ void RowSolver::accumulate_gram() {
   for (int64_t i = 0; i < n_; ++i) {
     gram_[static_cast<size_t>(i * n_ + i)] += lambda_;
   }
+  frobenius_ = frobenius_norm(kernels_, n_, gram_.data());
 }
 
 // Gram = A A^T and rhs = A q, over chunks of the dimensions.
@@ -145,61 +148,19 @@ void RowSolver::gram_of_columns() {
   rhs_ = query_;
 }
 
-// Factors the Gram matrix in place; false where it is not safely positive definite for what Cholesky is trusted with.
-bool RowSolver::cholesky() {
-  double frobenius = 0;
-  for (int64_t i = 0; i < n_; ++i) {
-    const double* row = &gram_[static_cast<size_t>(i * n_)];
-    frobenius += 2 * kernels_.dot(row, row, i) + row[i] * row[i];
+// Whether Cholesky can be trusted with the row: no singular value is dropped and the weights are accurate.
+bool RowSolver::factorise() {
+  if (!cholesky_factor(kernels_, n_, gram_.data())) {
+    return false;
   }
-  for (int64_t i = 0; i < n_; ++i) {
-    double* row = &gram_[static_cast<size_t>(i * n_)];
-    for (int64_t j = 0; j < i; ++j) {
-      const double* other = &gram_[static_cast<size_t>(j * n_)];
-      row[j] = (row[j] - kernels_.dot(row, other, j)) / other[j];
-    }
-    const double pivot = row[i] - kernels_.dot(row, row, i);
-    if (!(pivot > 0)) {
-      return false;
-    }
-    row[i] = std::sqrt(pivot);
-  }
-  const double condition = std::sqrt(frobenius) * condition_bound();
+  const double condition = frobenius_ * inverse_trace(kernels_, n_, gram_.data(), buffer_);
   const bool wide = anchors_.dtype == DType::kFloat64;
-  const double rcond =
-      options_.rcond < 0 ? static_cast<double>(std::max(k_, h_)) * rank_epsilon(anchors_.dtype) : options_.rcond;
-  return condition <= (wide ? kMaxConditionFloat64 : kMaxCondition) && condition * rcond * rcond < 1;
+  return condition <= (wide ? kMaxConditionFloat64 : kMaxCondition) && condition * rcond() * rcond() < 1;
 }
 
-// trace((L L^T)^-1) = ||L^-1||_F^2, which is at least 1 / the smallest eigenvalue.
-double RowSolver::condition_bound() {
-  buffer_.resize(static_cast<size_t>(std::max<int64_t>(n_ * n_, static_cast<int64_t>(buffer_.size()))));
-  double sum = 0;
-  // Row i of `inverse` is column i of L^-1, so that every inner product runs over adjacent elements.
-  double* inverse = buffer_.data();
-  for (int64_t i = 0; i < n_; ++i) {
-    double* column = inverse + i * n_;
-    column[i] = 1 / gram_[static_cast<size_t>(i * n_ + i)];
-    sum += column[i] * column[i];
-    for (int64_t r = i + 1; r < n_; ++r) {
-      const double* row = &gram_[static_cast<size_t>(r * n_)];
-      column[r] = -kernels_.dot(row + i, column + i, r - i) / row[r];
-      sum += column[r] * column[r];
-    }
-  }
-  return sum;
-}
-
-void RowSolver::solve_factored(double* x) const {
-  for (int64_t i = 0; i < n_; ++i) {
-    const double* row = &gram_[static_cast<size_t>(i * n_)];
-    x[i] = (x[i] - kernels_.dot(row, x, i)) / row[i];
-  }
-  for (int64_t i = n_ - 1; i >= 0; --i) {
-    const double* row = &gram_[static_cast<size_t>(i * n_)];
-    x[i] /= row[i];
-    kernels_.axpy_f64(DType::kFloat64, -x[i], row, i, x);
-  }
+double RowSolver::rcond() const {
+  const double default_rcond = static_cast<double>(std::max(k_, h_)) * rank_epsilon(anchors_.dtype);
+  return options_.rcond < 0 ? default_rcond : options_.rcond;
 }
 
 // A query that is one of its own, independent anchors is exactly that anchor: no rounding may blur a token's own row.
@@ -224,7 +185,7 @@ void RowSolver::solve_small(double* weights) {
   if (anchors_.dtype == DType::kFloat64) {
     refine(solution.data());
   } else {
-    solve_factored(solution.data());
+    cholesky_solve(kernels_, n_, gram_.data(), solution.data());
   }
   if (by_anchors()) {
     std::copy(solution.begin(), solution.end(), weights);
@@ -241,7 +202,7 @@ void RowSolver::refine(double* solution) {
   std::vector<double> anchor(static_cast<size_t>(h_));
   std::fill(solution, solution + n_, 0.0);
   for (int round = 0; round <= kRefinements; ++round) {
-    solve_factored(step.data());
+    cholesky_solve(kernels_, n_, gram_.data(), step.data());
     for (int64_t i = 0; i < n_; ++i) {
       solution[i] += step[static_cast<size_t>(i)];
     }
@@ -295,8 +256,7 @@ void RowSolver::solve_svd(double* weights) {
       }
     }
   }
-  const double rcond = options_.rcond < 0 ? static_cast<double>(m) * rank_epsilon(anchors_.dtype) : options_.rcond;
-  svd_.solve(query_.data(), by_anchors(), lambda_, rcond, weights);
+  svd_.solve(query_.data(), by_anchors(), lambda_, rcond(), weights);
 }
 
 }  // namespace salt

@@ -33,9 +33,8 @@ class RowSolver {
   void accumulate_gram();
   void gram_of_anchors();
   void gram_of_columns();
-  bool cholesky();
-  double condition_bound();
-  void solve_factored(double* x) const;
+  bool factorise();
+  double rcond() const;
   bool is_own_anchor(const void* query, double* weights) const;
   void solve_small(double* weights);
   void refine(double* solution);
@@ -54,6 +53,7 @@ class RowSolver {
   double trace_ = 0;   // of A A^T, before any shift
   double lambda_ = 0;  // ridge * mean(diag)
   double deflation_ = 0;
+  double frobenius_ = 0;  // of the Gram matrix as it is factored
   std::vector<double> p_;
   std::vector<double> scale_;
   std::vector<double> centre_;
