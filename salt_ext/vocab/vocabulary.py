@@ -1,0 +1,85 @@
+"""An immutable view of one tokenizer's ids: spellings, forms, special tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from salt_ext.errors import InputError
+from salt_ext.vocab.families import backend_of, spelling_of
+from salt_ext.vocab.forms import Form
+from salt_ext.vocab.roles import special_roles
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What every id of a tokenizer stands for.
+
+    Attributes:
+        name: what to call it in messages.
+        kind: the tokenizer's family, such as "byte-level BPE", "SentencePiece Unigram" or "WordPiece".
+        size: highest id + 1, over vocabulary and added tokens; there may be holes.
+        tokens: spelling by id, None for a hole.
+        forms: form by id, None for holes, special tokens and pieces that stand for nothing.
+        roles: "bos", "eos", "pad", "unk", "cls", "sep", "mask" -> id, only those that the tokenizer defines.
+        special_ids: ids of all special tokens, with or without a role.
+        byte_ids: ids of the byte-fallback pieces `<0x00>` to `<0xFF>`.
+    """
+
+    name: str
+    kind: str
+    size: int
+    tokens: list[str | None]
+    forms: list[Form | None]
+    roles: dict[str, int]
+    special_ids: frozenset[int]
+    byte_ids: frozenset[int]
+
+    @classmethod
+    def from_tokenizer(cls, tokenizer: PreTrainedTokenizerBase, *, name: str) -> Vocabulary:
+        """Read the vocabulary from the tokenizer's own definition.
+
+        Args:
+            tokenizer: a tokenizer with one of the `tokenizers` library behind it ("fast").
+            name: what to call it in messages.
+
+        Raises:
+            InputError: no fast tokenizer, an empty vocabulary, absurd ids, or a family that is not understood.
+        """
+        backend = backend_of(tokenizer, name)
+        spelling = spelling_of(backend, name)
+        ids = backend.get_vocab(with_added_tokens=True)
+        size = max(ids.values(), default=-1) + 1
+        if not ids:
+            raise InputError(f"tokenizer of {name}: its vocabulary is empty")
+        if size > 16 * len(ids) + 2**20:
+            raise InputError(f"tokenizer of {name}: it has {len(ids)} tokens, but ids up to {size - 1}")
+
+        added = backend.get_added_tokens_decoder()
+        roles = special_roles(tokenizer, ids)
+        special = {number for number, token in added.items() if token.special} | set(roles.values())
+        special.update(ids[token] for token in tokenizer.all_special_tokens if token in ids)
+        model_unknown = getattr(backend.model, "unk_token", None)
+        if model_unknown in ids:
+            special.add(ids[model_unknown])
+
+        tokens: list[str | None] = [None] * size
+        forms: list[Form | None] = [None] * size
+        for token, number in ids.items():
+            tokens[number] = token
+            if number not in special:
+                forms[number] = spelling.form(token, added=number in added)
+        byte_ids = (number for token, number in ids.items() if number not in added and spelling.is_byte_piece(token))
+        return cls(
+            name=name,
+            kind=spelling.kind,
+            size=size,
+            tokens=tokens,
+            forms=forms,
+            roles=roles,
+            special_ids=frozenset(special),
+            byte_ids=frozenset(byte_ids),
+        )
