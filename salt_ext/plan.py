@@ -139,7 +139,8 @@ class TransferPlan:
             "source_rows": str(self.source_rows),
         }
         try:
-            safetensors.torch.save_file(tensors, path, metadata=header | self.metadata)
+            # Not save_file: it leaves a file that only its owner may read.
+            path.write_bytes(safetensors.torch.save(tensors, metadata=header | self.metadata))
         except (OSError, safetensors.SafetensorError) as error:
             raise OutputError(f"the plan cannot be written to {path}: {error}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -36,11 +37,16 @@ class Form(NamedTuple):
 
     @property
     def text(self) -> str | None:
-        """Its text without outer whitespace, what an auxiliary vector is asked for; None if empty or not UTF-8."""
+        """Its text without outer whitespace, what an auxiliary vector is asked for.
+
+        None where there is no text: empty, not UTF-8, or with control characters, for which a model of character n-grams
+        would answer with noise.
+        """
         try:
-            return self.data.decode("utf-8").strip() or None
+            text = self.data.decode("utf-8").strip()
         except UnicodeDecodeError:
             return None
+        return None if any(unicodedata.category(letter) == "Cc" for letter in text) else text or None
 
 
 def _byte_letters() -> dict[int, str]:
