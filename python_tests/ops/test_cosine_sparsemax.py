@@ -104,6 +104,19 @@ def test_vanishing_temperature_keeps_only_the_nearest() -> None:
     assert torch.equal(col, nearest)
 
 
+@pytest.mark.parametrize("place", [255, 256, 700, 999])
+def test_a_late_key_just_above_the_running_threshold_is_kept(place: int) -> None:
+    """After the first tile the threshold is (0.9 + 0.8 - 1) / 2 = 0.35; a key at 0.3505 belongs to the support."""
+    cosines = torch.full((1000,), -0.5, dtype=torch.float64)
+    cosines[[3, 7]] = torch.tensor([0.9, 0.8], dtype=torch.float64)
+    cosines[place] = 0.3505
+    keys = torch.stack([cosines, (1 - cosines**2).sqrt()], dim=1).float()
+    _crow, col, values = ops.cosine_sparsemax(torch.tensor([[1.0, 0.0]]), keys)
+    tau = (0.9 + 0.8 + 0.3505 - 1) / 3
+    assert col.tolist() == [3, 7, place]
+    assert (values.double() - torch.tensor([0.9, 0.8, 0.3505]) + tau).abs().max() < 1e-6
+
+
 def test_zero_rows() -> None:
     queries, keys = torch.randn(5, 8), torch.randn(6, 8)
     queries[2] = 0

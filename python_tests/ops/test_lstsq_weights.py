@@ -105,14 +105,32 @@ def test_dependent_anchors_give_the_minimum_norm_weights(dtype: torch.dtype, k: 
         assert abs(float(found[0] - found[1])) <= 1e-6
 
 
+def with_singular_values(s: Tensor, h: int) -> tuple[Tensor, Tensor]:
+    """A matrix [len(s), h] of these singular values, and its right singular vectors [len(s), h]; float64."""
+    u = torch.linalg.qr(torch.randn(len(s), len(s), dtype=torch.float64)).Q
+    v = torch.linalg.qr(torch.randn(h, len(s), dtype=torch.float64)).Q
+    return (u * s) @ v.T, v.T
+
+
+@pytest.mark.parametrize("k", [20, 40])
+def test_float64_rows_of_moderate_condition_keep_their_digits(k: int) -> None:
+    """Solving through the Gram matrix alone would square the condition number of 1e3 and leave 1e-10."""
+    tall, _ = with_singular_values(torch.logspace(0, -3, 20, dtype=torch.float64), 40)
+    anchors = tall if k == 20 else tall.T.contiguous()  # fewer and more anchors than dimensions
+    queries = torch.randn(1, anchors.shape[1], dtype=torch.float64)
+    found = ops.lstsq_weights(torch.tensor([0, k]), torch.arange(k), queries, anchors)
+    expected = queries[0].numpy() @ np.linalg.pinv(anchors.numpy())
+    assert np.linalg.norm(found.numpy() - expected) <= 3e-12 * np.linalg.norm(expected)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_rcond_drops_the_singular_values_that_pinv_drops(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("smallest", [-11, -2])
+def test_rcond_drops_the_singular_values_that_pinv_drops(dtype: torch.dtype, smallest: int) -> None:
     k, h = 12, 30
-    u = torch.linalg.qr(torch.randn(k, k, dtype=torch.float64)).Q
-    v = torch.linalg.qr(torch.randn(h, k, dtype=torch.float64)).Q
-    s = torch.logspace(0, -11, k, dtype=torch.float64)  # one singular value per decade
-    anchors = ((u * s) @ v.T).to(dtype)
-    queries = (torch.randn(1, k, dtype=torch.float64) * s @ v.T).to(dtype)
+    s = torch.logspace(0, smallest, k, dtype=torch.float64)
+    wide, v = with_singular_values(s, h)
+    anchors = wide.to(dtype)
+    queries = (torch.randn(1, k, dtype=torch.float64) * s @ v).to(dtype)
     crow, col = torch.tensor([0, k]), torch.arange(k)
     for rcond in [3e-1, 3e-3, 3e-5] + ([3e-7, 3e-9] if dtype == torch.float64 else []):
         found = ops.lstsq_weights(crow, col, queries, anchors, rcond=rcond)
