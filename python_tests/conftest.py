@@ -9,6 +9,8 @@ import pytest
 
 # No test may reach for the network, whatever the machine allows.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Python processes that tests start must not take the source tree they are started in for the installed package.
+os.environ["PYTHONSAFEPATH"] = "1"
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -11,8 +11,11 @@ import ctypes
 import importlib
 import importlib.util
 import re
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import torch
@@ -52,6 +55,14 @@ def check_torch_version(version: str) -> None:
         raise ImportError(f"salt-ext needs torch >= {needed} and found torch {version}; upgrade torch to use salt-ext")
 
 
+def _borrow_compiled_files() -> None:
+    """Lets a source tree that hides the installed package (Python started in a clone) use that package's binaries."""
+    if importlib.util.find_spec("salt_ext._C") is None:
+        with suppress(PackageNotFoundError):
+            installed = distribution("salt-ext").locate_file("salt_ext")
+            sys.modules["salt_ext"].__path__.append(str(installed))
+
+
 def find_library(name: str) -> Path | None:
     """The compiled library `name`, looked for beside _C: a wheel and an editable install keep both in one folder."""
     extension = importlib.util.find_spec("salt_ext._C")
@@ -70,8 +81,7 @@ def _load_operators() -> ctypes.CDLL:
     path = find_library("libsalt_ops.so")
     if path is None:
         raise ImportError(
-            f"salt_ext was imported from {Path(__file__).parent}, which has no compiled library beside it: "
-            "start Python in another folder, or install the source tree with `pip install -e . --no-build-isolation`"
+            f"salt_ext in {Path(__file__).parent} has no compiled library libsalt_ops.so: install it with pip first"
         )
     _register(path)
     library = ctypes.CDLL(str(path))
@@ -168,6 +178,7 @@ def backends() -> dict[str, Backend]:
 
 
 check_torch_version(torch.__version__)
+_borrow_compiled_files()
 _operators = _load_operators()
 # Fake kernels need the schemas; whoever traces an operator needs the fake kernels, so they are registered right away.
 importlib.import_module("salt_ext._fake")

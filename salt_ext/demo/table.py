@@ -1,0 +1,39 @@
+"""The comparison as a table, for the terminal and for Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from salt_ext.demo.arms import Outcome
+
+
+def rich_table(arms: Sequence[Outcome], references: Sequence[Outcome], *, title: str, adapted: str) -> Table:
+    """Bits per byte by initialisation; lower is better. `adapted` names the second column of figures."""
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    table.add_column("model")
+    table.add_column("at once", justify="right")
+    table.add_column(adapted, justify="right")
+    for group in (arms, references):
+        for outcome in group:
+            table.add_row(outcome.name, *_figures(outcome))
+        table.add_section()
+    return table
+
+
+def markdown_table(arms: Sequence[Outcome], references: Sequence[Outcome], *, adapted: str | None) -> str:
+    """The same as Markdown; without the second column of figures if `adapted` is None."""
+    columns = ["model", "bits per byte at once", *([adapted] if adapted else [])]
+    lines = [_line(columns), _line(["---", *(["---:"] * (len(columns) - 1))])]
+    lines += [_line([outcome.name, *_figures(outcome)][: len(columns)]) for outcome in (*arms, *references)]
+    return "\n".join(lines)
+
+
+def _figures(outcome: Outcome) -> tuple[str, str]:
+    scores = (outcome.before, outcome.after)
+    return tuple("-" if score is None else f"{score.bits_per_byte:.3f}" for score in scores)  # type: ignore[return-value]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

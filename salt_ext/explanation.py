@@ -1,0 +1,124 @@
+"""Why a row of a transferred model is what it is: its provenance, its source tokens and their weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from salt_ext.errors import InputError
+from salt_ext.pipeline import PLAN_FILE
+from salt_ext.plan import Provenance, TransferPlan
+from salt_ext.report import readable_token
+from salt_ext.vocab import Vocabulary, load_tokenizer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_SHOWN_SOURCES = 12
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One row of a plan.
+
+    Attributes:
+        target_id: the row.
+        token: what the token writes; None for an id without a token.
+        provenance: how the row was made.
+        sources: (source id, what it writes, weight), the largest magnitude first.
+        residual: ||q - wA|| / ||q|| in donor space, None where there was no regression.
+    """
+
+    target_id: int
+    token: str | None
+    provenance: Provenance
+    sources: list[tuple[int, str | None, float]]
+    residual: float | None
+
+
+def explain(output: str | Path, tokens: Sequence[str]) -> list[Explanation]:
+    """Looks up tokens in the plan that lies beside a transferred model.
+
+    Args:
+        output: the model's folder.
+        tokens: each a token's spelling in the tokenizer's own alphabet, the text that it writes (with or without the
+            space of a new word: all tokens that fit are explained), or #id.
+
+    Raises:
+        InputError: the folder has no plan or no tokenizer, or a token is not in its vocabulary.
+    """
+    folder = Path(output).expanduser()
+    if not (folder / PLAN_FILE).is_file():
+        raise InputError(f"{folder} has no {PLAN_FILE}; expected the output folder of salt-ext transfer")
+    plan = TransferPlan.load(folder / PLAN_FILE)
+    vocabulary = Vocabulary.from_tokenizer(load_tokenizer(folder), name=str(folder))
+    if vocabulary.size != plan.target_rows:
+        raise InputError(f"{folder}: its tokenizer has {vocabulary.size} ids, its plan {plan.target_rows} rows")
+    names = _source_tokens(plan, folder)
+    return [_explain(plan, vocabulary, names, number) for token in tokens for number in find_token(vocabulary, token)]
+
+
+def find_token(vocabulary: Vocabulary, wanted: str) -> list[int]:
+    """The ids that a user may mean by a word: #id, else the exact spelling, else every token that writes it.
+
+    Raises:
+        InputError: there is none.
+    """
+    if wanted[:1] == "#" and wanted[1:].isdecimal():
+        number = int(wanted[1:])
+        if number >= vocabulary.size:
+            raise InputError(f"token {wanted}: there is no such id, expected #0 to #{vocabulary.size - 1}")
+        return [number]
+    if wanted in vocabulary.tokens:
+        return [vocabulary.tokens.index(wanted)]
+    data = wanted.encode("utf-8", "surrogateescape")
+    found = [n for n, form in enumerate(vocabulary.forms) if form is not None and data in (form.data, form.written)]
+    if not found:
+        raise InputError(f"token {wanted!r} is not in the vocabulary of {vocabulary.name}")
+    return found
+
+
+def print_explanations(found: Sequence[Explanation], console: Console) -> None:
+    """Prints one table for each row."""
+    for row in found:
+        title = f"#{row.target_id} {row.token!r}: {row.provenance.name.lower()}"
+        if row.residual is not None:
+            title += f", residual {row.residual:.3f}"
+        console.print(title, markup=False, highlight=False)
+        if not row.sources:
+            continue
+        table = Table("weight", "source id", "source token")
+        for number, token, weight in row.sources[:_SHOWN_SOURCES]:
+            table.add_row(f"{weight:+.4f}", str(number), repr(token))
+        console.print(table)
+        rest = row.sources[_SHOWN_SOURCES:]
+        if rest:
+            share = sum(abs(weight) for *_, weight in rest) / sum(abs(weight) for *_, weight in row.sources)
+            console.print(f"and {len(rest)} more, {share:.0%} of the sum of magnitudes", highlight=False)
+
+
+def _explain(plan: TransferPlan, vocabulary: Vocabulary, names: list[str | None], number: int) -> Explanation:
+    provenance = Provenance(int(plan.provenance[number]))
+    residual = float(plan.residual[number])
+    return Explanation(
+        target_id=number,
+        token=readable_token(vocabulary, number),
+        provenance=provenance,
+        sources=[(source, names[source], weight) for source, weight in plan.explain(number)],
+        residual=residual if residual == residual else None,
+    )
+
+
+def _source_tokens(plan: TransferPlan, folder: Path) -> list[str | None]:
+    try:
+        names = json.loads(plan.metadata.get("source_tokens", "null"))
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or len(names) != plan.source_rows:
+        raise InputError(f"{folder / PLAN_FILE} does not name the {plan.source_rows} tokens of its source")
+    return names

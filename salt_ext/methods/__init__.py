@@ -1,0 +1,8 @@
+"""Methods: each turns what two vocabularies share into a transfer plan; one file per method."""
+
+from __future__ import annotations
+
+from salt_ext.methods.assembly import Combinations, assemble_plan
+from salt_ext.methods.salt import SaltOptions, salt_plan
+
+__all__ = ["Combinations", "SaltOptions", "assemble_plan", "salt_plan"]

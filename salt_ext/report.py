@@ -1,0 +1,230 @@
+"""salt_report.json: what happened, in numbers; and a table of it for the terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from salt_ext._loader import cpu_isa
+from salt_ext.errors import OutputError
+from salt_ext.plan import Provenance, TransferPlan
+from salt_ext.vocab import Anchors, Vocabulary
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from salt_ext.inputs import Model, Pair
+    from salt_ext.tables import TableFacts
+
+_PACKAGES = ("salt-ext", "torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "numpy")
+# The list is there to be looked through by a person; its full length stands beside it.
+_LISTED_TOKENS = 1000
+_QUANTILES = {"min": 0.0, "p05": 0.05, "median": 0.5, "p95": 0.95, "max": 1.0}
+_HASHED_FILES = ("config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json")
+
+
+def build_report(
+    *,
+    pair: Pair,
+    anchors: Anchors,
+    plan: TransferPlan,
+    options: Mapping[str, Any],
+    vectors: Mapping[str, Any] | None,
+    special: Sequence[Mapping[str, Any]],
+    before: Mapping[str, TableFacts],
+    donor: TableFacts,
+    after: Mapping[str, Tensor],
+    checks: Sequence[str],
+    warnings: Sequence[str],
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    """Everything that salt_report.json holds; numbers only where they are known, null elsewhere.
+
+    Args:
+        pair: source and donor.
+        anchors: the tokens that they share.
+        plan: how each row was made.
+        options: what the user asked for.
+        vectors: name and dimensions of the auxiliary vectors; None for the donor's own table.
+        special: the map of special tokens.
+        before: facts of each vocabulary tensor of the source.
+        donor: facts of the donor's table.
+        after: for each new tensor the norms of its rows, float64 [target rows].
+        checks: what was verified.
+        warnings: sentences for the user.
+        seconds: wall time by step.
+    """
+    target = pair.donor.vocabulary
+    sampled = plan.rows(Provenance.SAMPLED).tolist()
+    return {
+        "made_by": "salt-ext",
+        "method": "salt (Lee et al. 2025)",
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "inputs": {
+            "hashes": "SHA-256 of configuration and tokenizer files, and of the bytes of every table that was read; "
+            "other weights are copied unread",
+            "source": _model_facts(pair.source, {name: facts.sha256 for name, facts in before.items()}),
+            "donor": _model_facts(pair.donor, {"input table": donor.sha256}),
+            "auxiliary vectors": dict(vectors) if vectors is not None else {"name": "the donor's input table"},
+        },
+        "options": dict(options),
+        "machine": {
+            "cpu": _cpu_name(),
+            "instruction_set": cpu_isa(),
+            "threads": torch.get_num_threads(),
+            "python": platform.python_version(),
+            "system": platform.platform(),
+            "packages": {name: version(name) for name in _PACKAGES},
+        },
+        "special_tokens": [dict(entry) for entry in special],
+        "anchors": {"by_class": anchors.counts(), "total": len(anchors), "collisions": dict(anchors.collisions)},
+        "rows": {kind.name.lower(): len(plan.rows(kind)) for kind in Provenance} | {"total": plan.target_rows},
+        "support": _support(plan),
+        "norms": {name: _norms(plan, facts.norms, after[name]) for name, facts in before.items()},
+        "sampled_tokens": {
+            "count": len(sampled),
+            "listed": [[number, target.tokens[number]] for number in sampled[:_LISTED_TOKENS]],
+        },
+        "checks": list(checks),
+        "warnings": list(warnings),
+        "seconds": {name: round(value, 4) for name, value in seconds.items()},
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+
+
+def write_report(report: Mapping[str, Any], file: Path) -> None:
+    """Writes the report as strict JSON.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"the report cannot be written to {file}: {error.strerror}") from error
+
+
+def print_summary(report: Mapping[str, Any], output: Path, console: Console) -> None:
+    """Prints what a person wants to see of a finished transfer."""
+    rows, total = report["rows"], max(1, report["rows"]["total"])
+    table = Table("rows", "count", "share", title=f"{output}", title_justify="left")
+    for kind in ("copied", "regressed", "averaged", "sampled"):
+        table.add_row(kind, f"{rows[kind]:,}", f"{rows[kind] / total:.1%}")
+    console.print(table)
+    classes = ", ".join(f"{count:,} {kind}" for kind, count in report["anchors"]["by_class"].items())
+    console.print(f"anchors: {classes}", highlight=False)
+    support = report["support"]
+    if support["size"] is not None:
+        size, residual, weight = support["size"], support["residual"], support["weight_l1"]
+        console.print(
+            f"neighbours per new token: median {size['median']:.0f}, 5 % to 95 %: {size['p05']:.0f} to "
+            f"{size['p95']:.0f}; residual: median {residual['median']:.3f}; ‖w‖₁: median {weight['median']:.2f}",
+            highlight=False,
+        )
+    for name, norms in report["norms"].items():
+        if norms["ratio"] is not None:
+            new, old = norms["regressed"]["mean"], norms["source_anchors"]["mean"]
+            console.print(f"norms of {name}: new rows {new:.3f}, anchors {old:.3f}, ratio {norms['ratio']:.2f}")
+    seconds, memory = sum(report["seconds"].values()), report["peak_memory_bytes"]
+    console.print(f"{seconds:.1f} s, peak memory {memory / 1e6:,.0f} MB", highlight=False)
+    for warning in report["warnings"]:
+        console.print(f"warning: {warning}", style="yellow", markup=False)
+
+
+def readable_tokens(vocabulary: Vocabulary) -> str:
+    """A JSON list, by id, of what each token writes (special tokens as spelt, null for a hole); kept with a plan."""
+    return json.dumps([readable_token(vocabulary, number) for number in range(vocabulary.size)], ensure_ascii=False)
+
+
+def readable_token(vocabulary: Vocabulary, number: int) -> str | None:
+    """What a token adds to a text, bytes that are no text as \\x..; the spelling of a special token."""
+    form = vocabulary.forms[number]
+    return vocabulary.tokens[number] if form is None else form.written.decode("utf-8", "backslashreplace")
+
+
+def _model_facts(model: Model, tables: Mapping[str, str]) -> dict[str, Any]:
+    checkpoint = model.checkpoint
+    files = [checkpoint.folder / name for name in _HASHED_FILES]
+    return {
+        "folder": str(checkpoint.folder),
+        "architectures": checkpoint.config.get("architectures"),
+        "tokenizer": model.vocabulary.kind,
+        "ids": model.vocabulary.size,
+        "table_rows": checkpoint.rows,
+        "sha256": {file.name: sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()} | dict(tables),
+    }
+
+
+def _support(plan: TransferPlan) -> dict[str, Any]:
+    """Neighbours, sum of absolute weights and residual of the regressed rows."""
+    rows = plan.rows(Provenance.REGRESSED)
+    sizes = plan.crow_indices.diff()[rows]
+    sums = torch.zeros(plan.target_rows, dtype=torch.float64)
+    owners = torch.repeat_interleave(torch.arange(plan.target_rows), plan.crow_indices.diff())
+    sums.index_add_(0, owners, plan.values.abs().double())
+    histogram: dict[str, int] = {}
+    top = int(sizes.max()) if len(rows) else 0
+    low = 1
+    while low <= top:
+        high = 2 * low - 1
+        label = str(low) if low == high else f"{low}-{high}"
+        histogram[label] = int(((sizes >= low) & (sizes <= high)).sum())
+        low *= 2
+    return {
+        "size": _quantiles(sizes),
+        "histogram": histogram,
+        "weight_l1": _quantiles(sums[rows]),
+        "residual": _quantiles(plan.residual[rows]),
+    }
+
+
+def _norms(plan: TransferPlan, before: Tensor, after: Tensor) -> dict[str, Any]:
+    """Norms of rows before and after; ratio is the mean of the regressed rows over that of the anchors."""
+    copied = plan.rows(Provenance.COPIED)
+    anchors = _moments(before[np.unique(plan.col_indices[plan.crow_indices[copied]].numpy())])
+    regressed = _moments(after[plan.rows(Provenance.REGRESSED)])
+    ratio = regressed["mean"] / anchors["mean"] if regressed and anchors and anchors["mean"] > 0 else None
+    return {
+        "source_all": _moments(before),
+        "source_anchors": anchors,
+        "new_all": _moments(after),
+        "regressed": regressed,
+        "sampled": _moments(after[plan.rows(Provenance.SAMPLED)]),
+        "ratio": ratio,
+    }
+
+
+def _moments(norms: Tensor) -> dict[str, float] | None:
+    if not len(norms):
+        return None
+    return {"mean": float(norms.mean()), "std": float(norms.std(correction=0))}
+
+
+def _quantiles(numbers: Tensor) -> dict[str, float] | None:
+    if not len(numbers):
+        return None
+    found = np.quantile(numbers.double().numpy(), list(_QUANTILES.values()))
+    return dict(zip(_QUANTILES, found.tolist(), strict=True))
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return f"{next(names, platform.machine())}, {os.cpu_count()} cores"

@@ -1,0 +1,54 @@
+"""A look at an embedding table before and after a transfer: its hash, its norms, and that every number is finite."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from salt_ext.errors import InputError
+
+_BLOCK_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """What a report says of a table.
+
+    Attributes:
+        sha256: of the table's bytes, padding rows included.
+        norms: float64 [rows], the Euclidean norm of every token's row.
+    """
+
+    sha256: str
+    norms: Tensor
+
+
+def examine_table(table: Tensor, *, name: str, tokens: Sequence[str | None]) -> TableFacts:
+    """Reads a table once, in blocks.
+
+    Args:
+        table: [at least len(tokens), ...] floating; rows beyond the tokens are padding, which may hold anything.
+        name: what to call it in the message.
+        tokens: spelling by id.
+
+    Raises:
+        InputError: the row of a token holds NaN or infinity.
+    """
+    flat = table.reshape(table.shape[0], -1)
+    digest = hashlib.sha256()
+    norms = torch.empty(len(tokens), dtype=torch.float64)
+    step = max(1, _BLOCK_BYTES // (8 * max(1, flat.shape[1])))
+    for begin in range(0, flat.shape[0], step):
+        block = flat[begin : begin + step].contiguous()
+        digest.update(block.view(torch.uint8).numpy().data)
+        used = block[: max(0, len(tokens) - begin)]
+        finite = used.isfinite().all(dim=1)
+        if not bool(finite.all()):
+            row = begin + int((~finite).nonzero()[0])
+            raise InputError(f"{name} holds NaN or infinity in row {row} ({tokens[row]!r}), expected finite numbers")
+        norms[begin : begin + len(used)] = used.double().norm(dim=1)
+    return TableFacts(digest.hexdigest(), norms)
