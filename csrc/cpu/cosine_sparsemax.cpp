@@ -20,8 +20,8 @@ struct BlockSupport {
 };
 
 // Appends one row's support, less the weights that round to zero in `dtype`.
-void append_row(const Kernels& kernel, DType dtype, const Directions& keys, const std::vector<int64_t>& columns,
-                std::vector<double>& weights, BlockSupport& out) {
+void append_row(const Kernels& kernel, DType dtype, const std::vector<int64_t>& columns,
+                const std::vector<double>& weights, BlockSupport& out) {
   std::vector<double> rounded(weights.size());  // room for `weights.size()` values of any type
   const int64_t n = static_cast<int64_t>(weights.size());
   kernel.narrow_f64(dtype, weights.data(), n, rounded.data());
@@ -29,7 +29,7 @@ void append_row(const Kernels& kernel, DType dtype, const Directions& keys, cons
   int64_t size = 0;
   for (size_t i = 0; i < rounded.size(); ++i) {
     if (rounded[i] > 0) {
-      out.columns.push_back(keys.valid[static_cast<size_t>(columns[i])]);
+      out.columns.push_back(columns[i]);
       out.weights.push_back(weights[i]);
       ++size;
     }
@@ -44,17 +44,17 @@ std::vector<BlockSupport> find_supports(const Directions& queries, const Directi
   std::vector<BlockSupport> supports(static_cast<size_t>(blocks));
 #pragma omp parallel num_threads(threads_for(product_size(queries, keys)))
   {
-    SparsemaxBlock<T> search(kernel);
+    SparsemaxBlock<T> search(kernel, queries, keys, temperature);
+    std::vector<int64_t> support;
     std::vector<double> weights;
 #pragma omp for schedule(dynamic)
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t begin = block * kQueryBlock;
       const int64_t count = std::min(kQueryBlock, queries.size() - begin);
-      search.run(queries, begin, count, keys, temperature);
+      search.run(begin, count);
       for (int64_t i = 0; i < count; ++i) {
-        search.row(i).finish(temperature, weights);
-        append_row(kernel, queries.matrix.dtype, keys, search.row(i).columns(), weights,
-                   supports[static_cast<size_t>(block)]);
+        search.finish(i, support, weights);
+        append_row(kernel, queries.matrix.dtype, support, weights, supports[static_cast<size_t>(block)]);
       }
     }
   }

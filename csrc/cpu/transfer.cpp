@@ -33,7 +33,7 @@ void transfer_blocks(const Inputs& in, std::byte* out) {
   const int64_t row_bytes = in.source_shared.cols * element_size(in.source_shared.dtype);
 #pragma omp parallel num_threads(threads_for(product_size(in.aux_new, in.aux_shared)))
   {
-    SparsemaxBlock<Aux> search(kernel);
+    SparsemaxBlock<Aux> search(kernel, in.aux_new, in.aux_shared, in.temperature);
     RowSolver solver(kernel, in.donor_shared, in.options);
     RowCombiner<Sum> combiner(kernel);
     std::vector<int64_t> support;
@@ -43,13 +43,9 @@ void transfer_blocks(const Inputs& in, std::byte* out) {
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t begin = block * kQueryBlock;
       const int64_t count = std::min(kQueryBlock, in.aux_new.size() - begin);
-      search.run(in.aux_new, begin, count, in.aux_shared, in.temperature);
+      search.run(begin, count);
       for (int64_t i = 0; i < count; ++i) {
-        search.row(i).finish(in.temperature, p);
-        support.clear();
-        for (const int64_t column : search.row(i).columns()) {
-          support.push_back(in.aux_shared.valid[static_cast<size_t>(column)]);
-        }
+        search.finish(i, support, p);
         const int64_t k = static_cast<int64_t>(support.size());
         const int64_t row = in.aux_new.valid[static_cast<size_t>(begin + i)];
         weights.resize(support.size());

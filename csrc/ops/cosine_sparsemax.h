@@ -4,8 +4,8 @@
 // Formula       values[q, .] = sparsemax(cos(queries[q], keys[.]) / temperature), its zeros left out
 // Shapes        queries [Q,D], keys [K,D] -> crow_indices [Q+1], col_indices [nnz], values [nnz]
 // Dtypes        queries and keys alike: float32, float64, float16, bfloat16; indices int64; values as the inputs
-// Accumulator   products in float32 (float64 for float64 inputs), norms and the threshold in float64;
-//               error of a cosine <= (D / 2 + 4) * eps of the accumulator
+// Accumulator   float64: products in float32 only pre-select (with a proven error bound, (D + 4) * 2^-24), and every
+//               survivor is scored again in float64, so that the support is the exact one but for float64 rounding
 // Order         columns ascend within a row; weights that round to zero in the values' dtype are left out
 // Ties          equal similarities get equal weights
 // Zero vectors  a query of norm 0 has an empty row; a key of norm 0 is never chosen

@@ -3,7 +3,8 @@
 // Formula       the k largest of cos(queries[q], keys[.]), descending
 // Shapes        queries [Q,D], keys [K,D] -> values [Q,k], indices [Q,k]
 // Dtypes        queries and keys alike: float32, float64, float16, bfloat16; values as the inputs; indices int64
-// Accumulator   as cosine_sparsemax
+// Accumulator   products in float32 (float64 for float64 inputs), norms in float64;
+//               error of a cosine <= (D + 4) * eps / 2 of the accumulator, which near ties may change ranks
 // Ties          equal similarities rank by ascending index
 // Zero vectors  a key of norm 0 is never chosen and a query of norm 0 chooses none: such slots hold index -1, value
 // -inf NaN           a non-finite element is an error; so is k outside 1..K Empty         Q = 0 gives [0,k] Memory

@@ -113,11 +113,11 @@ def _regress(
     key_rows = torch.from_numpy(key_targets)
     # One key more or less changes a minimum-norm fit visibly, so near-ties at the sparsemax's threshold are decided in
     # float64: the same support on every machine, for a third more of the search's time.
-    key_vectors, key_donors = auxiliary[key_rows].double(), donor[key_rows].float()
+    key_vectors, key_donors = auxiliary[key_rows], donor[key_rows].float()
     lengths, columns, values, residuals = [], [], [], []
     for begin in range(0, len(new), _BLOCK):
         block = torch.from_numpy(new[begin : begin + _BLOCK])
-        crow, col, _ = ops.cosine_sparsemax(auxiliary[block].double(), key_vectors, temperature=options.temperature)
+        crow, col, _ = ops.cosine_sparsemax(auxiliary[block], key_vectors, temperature=options.temperature)
         queries = donor[block].float()
         weights = ops.lstsq_weights(crow, col, queries, key_donors, ridge=options.ridge, rcond=options.rcond)
         missing = queries - ops.csr_matmul(crow, col, weights, key_donors)
