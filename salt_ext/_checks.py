@@ -42,7 +42,7 @@ def _pair(a_name: str, a: Tensor, b_name: str, b: Tensor) -> None:
     _floats(b_name, b, 2)
     _equal(b_name, b.dtype, a.dtype, "dtype", a_name)
     _equal(b_name, b.device, a.device, "device", a_name)
-    _equal(b_name, b.shape[1], a.shape[1], "a number of columns of", a_name)
+    _equal(b_name, b.shape[1], a.shape[1], "width", a_name)
 
 
 def _csr(crow_indices: Tensor, col_indices: Tensor) -> None:
@@ -55,10 +55,17 @@ def _csr(crow_indices: Tensor, col_indices: Tensor) -> None:
     _equal("col_indices", col_indices.device, crow_indices.device, "device", "crow_indices")
 
 
+def _one_row_each(crow_indices: Tensor, name: str, matrix: Tensor) -> None:
+    length, rows = crow_indices.shape[0], matrix.shape[0]
+    if length != rows + 1:
+        raise InputError(f"crow_indices: found length {length}, expected {rows + 1} (one more than the rows of {name})")
+
+
 def _option(name: str, value: float, *, positive: bool = False) -> None:
     good = math.isfinite(value) and (value > 0 if positive else value >= 0)
     if not good:
-        raise InputError(f"{name}: found {value}, expected a finite number {'above 0' if positive else 'of at least 0'}")
+        bound = "above 0" if positive else "of at least 0"
+        raise InputError(f"{name}: found {value}, expected a finite number {bound}")
 
 
 def _solver_options(ridge: float, rcond: float | None) -> None:
@@ -90,7 +97,7 @@ def lstsq_weights(
     _csr(crow_indices, col_indices)
     _pair("queries", queries, "anchors", anchors)
     _equal("queries", queries.device, crow_indices.device, "device", "crow_indices")
-    _equal("crow_indices", crow_indices.shape[0], queries.shape[0] + 1, "length", "queries (its rows and one)")
+    _one_row_each(crow_indices, "queries", queries)
     if sample_weights is not None:
         _floats("sample_weights", sample_weights, 1)
         _equal("sample_weights", sample_weights.shape[0], col_indices.shape[0], "length", "col_indices")
@@ -110,7 +117,7 @@ def csr_matmul(crow_indices: Tensor, col_indices: Tensor, values: Tensor, dense:
 def csr_sampled_matmul(crow_indices: Tensor, col_indices: Tensor, lhs: Tensor, rhs: Tensor) -> None:
     _csr(crow_indices, col_indices)
     _pair("lhs", lhs, "rhs", rhs)
-    _equal("crow_indices", crow_indices.shape[0], lhs.shape[0] + 1, "length", "lhs (its rows and one)")
+    _one_row_each(crow_indices, "lhs", lhs)
 
 
 def omp(queries: Tensor, atoms: Tensor, k: int, tolerance: float) -> None:
@@ -133,9 +140,9 @@ def transfer(
     _pair("aux_new", aux_new, "aux_shared", aux_shared)
     _pair("donor_new", donor_new, "donor_shared", donor_shared)
     _floats("source_shared", source_shared, 2)
-    _equal("donor_new", donor_new.shape[0], aux_new.shape[0], "a number of rows of", "aux_new")
-    _equal("donor_shared", donor_shared.shape[0], aux_shared.shape[0], "a number of rows of", "aux_shared")
-    _equal("source_shared", source_shared.shape[0], aux_shared.shape[0], "a number of rows of", "aux_shared")
+    _equal("donor_new", donor_new.shape[0], aux_new.shape[0], "row count", "aux_new")
+    _equal("donor_shared", donor_shared.shape[0], aux_shared.shape[0], "row count", "aux_shared")
+    _equal("source_shared", source_shared.shape[0], aux_shared.shape[0], "row count", "aux_shared")
     _equal("donor_new", donor_new.device, aux_new.device, "device", "aux_new")
     _equal("source_shared", source_shared.device, aux_new.device, "device", "aux_new")
     _option("temperature", temperature, positive=True)

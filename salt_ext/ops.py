@@ -38,7 +38,8 @@ def _input_errors() -> Iterator[None]:
 def cosine_sparsemax(queries: Tensor, keys: Tensor, *, temperature: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
     """The support of every query among the keys: row-wise sparsemax(cosine / temperature), as canonical CSR.
 
-    The Q x K similarity matrix is never stored. A query of norm zero has an empty row; a key of norm zero is never chosen.
+    The Q x K similarity matrix is never stored. The support is exact for the inputs as given, whatever their dtype.
+    A query of norm zero has an empty row; a key of norm zero is never chosen.
 
     Args:
         queries: [Q, D] floating point.
@@ -95,9 +96,9 @@ def lstsq_weights(
     """The weights with which each query is a combination of its own anchors: w = q A⁺ per row, without forming A⁺B.
 
     Row r with support N has A = anchors[N] (k x h). With sample_weights p, row i of A is scaled by sqrt(k p_i) and w_i
-    scaled back; ridge adds ridge * mean(diag(A Aᵀ)) to the Gram matrix's diagonal; intercept solves around the p-weighted
-    mean of the anchors, and then the weights sum to 1. ridge = 0 is SALT; ridge → ∞ with intercept and sparsemax weights
-    is FOCUS.
+    scaled back; ridge adds ridge * mean(diag(A Aᵀ)) to the Gram matrix's diagonal; intercept solves around the
+    p-weighted mean of the anchors, and then the weights sum to 1. ridge = 0 is SALT; ridge → ∞ with intercept and
+    sparsemax weights is FOCUS.
 
     Args:
         crow_indices: [Q + 1] int64, from `cosine_sparsemax` or any canonical CSR of Q x K.
@@ -137,8 +138,8 @@ def lstsq_weights(
 def csr_matmul(crow_indices: Tensor, col_indices: Tensor, values: Tensor, dense: Tensor) -> Tensor:
     """A sparse [Q, K] matrix times a dense [K, H] one: applies a plan to an embedding table.
 
-    Accumulates in float32, or in float64 where values or dense are float64, and rounds once. Differentiable in values and
-    dense. NaN and infinity in either propagate, as in torch.matmul.
+    Accumulates in float32, or in float64 where values or dense are float64, and rounds once. Differentiable in values
+    and dense. NaN and infinity in either propagate, as in torch.matmul.
 
     Args:
         crow_indices: [Q + 1] int64, canonical CSR.
@@ -161,8 +162,8 @@ def csr_matmul(crow_indices: Tensor, col_indices: Tensor, values: Tensor, dense:
 def omp(queries: Tensor, atoms: Tensor, k: int, *, tolerance: float = 0.0) -> tuple[Tensor, Tensor]:
     """Orthogonal matching pursuit: each query as a combination of at most k atoms, chosen greedily.
 
-    Each step takes the atom of largest |<residual, atom>| and refits the query on all chosen atoms by least squares. Atoms
-    are taken as they are; give unit vectors for the textbook's rule.
+    Each step takes the atom of largest |<residual, atom>| and refits the query on all chosen atoms by least squares.
+    Atoms are taken as they are; give unit vectors for the textbook's rule.
 
     Args:
         queries: [Q, D] floating point.

@@ -1,11 +1,13 @@
 """The executable specification: every op in plain float64 PyTorch, slow and independent of csrc.
 
 Each function has the signature of its op in `salt_ext.ops` and returns the same shapes and dtypes. The arithmetic is
-float64 whatever the input dtype; only the result is rounded to the dtype that the op returns. Inputs are taken as valid:
-the checks live in `salt_ext.ops`. Nothing here is fast, and nothing here shares a line with the compiled ops.
+float64 whatever the input dtype; only the result is rounded to the dtype that the op returns. Inputs are taken as
+valid: the checks live in `salt_ext.ops`. Nothing here is fast, and nothing here shares a line with the compiled ops.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -81,7 +83,7 @@ def _row_weights(query: Tensor, rows: Tensor, p: Tensor, ridge: float, intercept
     spectrum = s**2 + shift
     kept = (spectrum > rcond**2 * spectrum.max()) if len(spectrum) else spectrum.bool()
     gains = torch.where(kept, s / spectrum.where(kept, 1.0), 0.0)
-    weights = scale * (u @ (gains * (vh @ (query - centre))))
+    weights: Tensor = scale * (u @ (gains * (vh @ (query - centre))))
     return weights + p * (1 - weights.sum()) if intercept else weights
 
 
@@ -98,7 +100,7 @@ def _solve(
     """The weights of every row in float64; `queries.dtype` decides nothing but the default of rcond."""
     values = torch.zeros(col_indices.shape[0], dtype=torch.float64)
     bounds = crow_indices.tolist()
-    for row, (begin, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for row, (begin, end) in enumerate(pairwise(bounds)):
         k = end - begin
         if not k:
             continue

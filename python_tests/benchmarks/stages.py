@@ -2,9 +2,9 @@
 
     python python_tests/benchmarks/stages.py [--new 8192] [--anchors 20480] [--literal 512] [--threads 1 2]
 
-Random data with the shape of the real thing: auxiliary vectors clustered around 400 centres (noise 1.3) give supports of
-about 29 anchors. The literal version sorts for sparsemax and forms A⁺, X = A⁺B and E_t[t] X token by token; it is timed
-on the first `--literal` tokens only, because it is slow. Both results are compared before any figure is printed.
+Random data with the shape of the real thing: auxiliary vectors clustered around 400 centres (noise 1.3) give supports
+of about 29 anchors. The literal version sorts for sparsemax and forms A⁺, X = A⁺B and E_t[t] X token by token; it is
+timed on the first `--literal` tokens only, because it is slow. Both results are compared before any figure is printed.
 """
 
 from __future__ import annotations

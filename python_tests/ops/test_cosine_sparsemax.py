@@ -1,4 +1,4 @@
-"""cosine_sparsemax against the float64 definition, and the definition against the optimality conditions of sparsemax."""
+"""cosine_sparsemax against the float64 definition, and the definition against the optimality conditions."""
 
 from __future__ import annotations
 
@@ -41,7 +41,16 @@ def clustered(rows: int, depth: int, centres: int = 40) -> Tensor:
 @pytest.mark.parametrize(
     ("q", "k", "d"),
     # Around the block (192), tile (256) and depth (256) sizes of the kernels, and far from them.
-    [(1, 1, 1), (3, 1, 5), (1, 300, 7), (192, 256, 256), (193, 257, 257), (191, 511, 100), (400, 1000, 300), (5, 40, 900)],
+    [
+        (1, 1, 1),
+        (3, 1, 5),
+        (1, 300, 7),
+        (192, 256, 256),
+        (193, 257, 257),
+        (191, 511, 100),
+        (400, 1000, 300),
+        (5, 40, 900),
+    ],
 )
 def test_equals_the_definition(dtype: torch.dtype, q: int, k: int, d: int) -> None:
     both = clustered(q + k, d).to(dtype)
@@ -67,7 +76,7 @@ def test_temperatures(dtype: torch.dtype, temperature: float) -> None:
 
 @pytest.mark.any_isa
 def test_definition_solves_the_projection() -> None:
-    """Sparsemax is the simplex point nearest to the scores: checked by its optimality conditions, not by its algorithm."""
+    """Sparsemax is the simplex point nearest to the scores: checked by optimality conditions, not by algorithm."""
     queries, keys = torch.randn(30, 16, dtype=torch.float64), torch.randn(70, 16, dtype=torch.float64)
     scores = torch.nn.functional.cosine_similarity(queries[:, None], keys[None], dim=-1) / 0.3
     p = dense(reference.cosine_sparsemax(queries, keys, temperature=0.3), 70)

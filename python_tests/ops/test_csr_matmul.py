@@ -50,7 +50,7 @@ def test_weight_one_copies_bits(dtype: torch.dtype) -> None:
 
 
 def test_float64_values_of_half_tables_round_once() -> None:
-    """Rounding to float32 in between would hit a tie of float16: 1 + 2^-11 + 2^-40 rounds up only if done in one step."""
+    """Rounding to float32 in between would hit float16's tie: 1 + 2^-11 + 2^-40 rounds up only in one step."""
     for dtype, tie in [(torch.float16, 2**-11), (torch.bfloat16, 2**-8)]:
         values = torch.tensor([1 + tie + 2**-40, 1 + tie, -(1 + tie + 2**-40), 2.0**-30 + 1], dtype=torch.float64)
         found = ops.csr_matmul(torch.arange(5), torch.zeros(4, dtype=torch.int64), values, torch.ones(1, 1).to(dtype))

@@ -71,6 +71,15 @@ def test_dependent_atoms_are_chosen_once() -> None:
         assert sorted(used) == list(range(6))
 
 
+def test_an_atom_in_the_span_of_the_chosen_is_passed_over() -> None:
+    """The second atom is the first but for 1e-7: taking it would need weights of 1e7 that cancel."""
+    atoms = torch.tensor([[1, 0, 0], [0.999, 1e-7, 0], [0, 1e-9, 0]], dtype=torch.float64)
+    queries = torch.tensor([[5, 1, 0]], dtype=torch.float64)
+    indices, weights = ops.omp(queries, atoms, 2)
+    assert indices.tolist() == [[0, 2]] == reference.omp(queries, atoms, 2)[0].tolist()
+    assert torch.allclose(weights, torch.tensor([[5, 1e9]], dtype=torch.float64))
+
+
 def test_degenerate_inputs_leave_slots_unused() -> None:
     zero = torch.zeros(1, 5)
     assert ops.omp(zero, torch.randn(4, 5), 2)[0].tolist() == [[-1, -1]]

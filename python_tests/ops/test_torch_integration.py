@@ -43,7 +43,9 @@ def test_opcheck(dtype: torch.dtype) -> None:
 
 
 class Mover(torch.nn.Module):
-    def forward(self, aux_new: Tensor, aux_shared: Tensor, donor_new: Tensor, donor_shared: Tensor, source: Tensor) -> Any:
+    def forward(
+        self, aux_new: Tensor, aux_shared: Tensor, donor_new: Tensor, donor_shared: Tensor, source: Tensor
+    ) -> Any:
         crow, col, p = salt_ext.ops.cosine_sparsemax(aux_new, aux_shared)
         focus = salt_ext.ops.csr_matmul(crow, col, p, source)
         salt_rows = torch.ops.salt.transfer(aux_new, aux_shared, donor_new, donor_shared, source)

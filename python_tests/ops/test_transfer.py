@@ -12,7 +12,9 @@ from salt_ext import ops, reference
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 
 
-def literal_salt(aux_new: Tensor, aux_shared: Tensor, donor_new: Tensor, donor_shared: Tensor, source: Tensor) -> Tensor:
+def literal_salt(
+    aux_new: Tensor, aux_shared: Tensor, donor_new: Tensor, donor_shared: Tensor, source: Tensor
+) -> Tensor:
     """Lee et al. 2025, section 3, line by line; sparsemax by sorting."""
     f_new, f_shared = (x.double().numpy() for x in (aux_new, aux_shared))
     e_t, e_shared, e_s = (x.double().numpy() for x in (donor_new, donor_shared, source))
@@ -40,7 +42,8 @@ def relative_errors(found: Tensor, expected: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("dtype", list(TOLERANCE))
 @pytest.mark.parametrize(
-    ("q", "k", "d", "h", "width"), [(1, 1, 3, 4, 5), (40, 300, 32, 96, 65), (200, 500, 50, 64, 128), (9, 1000, 100, 300, 1)]
+    ("q", "k", "d", "h", "width"),
+    [(1, 1, 3, 4, 5), (40, 300, 32, 96, 65), (200, 500, 50, 64, 128), (9, 1000, 100, 300, 1)],
 )
 def test_equals_the_papers_letter(dtype: torch.dtype, q: int, k: int, d: int, h: int, width: int) -> None:
     tensors = [t.to(dtype) for t in inputs(q, k, d, h, width)]

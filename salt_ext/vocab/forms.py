@@ -39,8 +39,8 @@ class Form(NamedTuple):
     def text(self) -> str | None:
         """Its text without outer whitespace, what an auxiliary vector is asked for.
 
-        None where there is no text: empty, not UTF-8, or with control characters, for which a model of character n-grams
-        would answer with noise.
+        None where there is no text: empty, not UTF-8, or with control characters, for which a model of character
+        n-grams would answer with noise.
         """
         try:
             text = self.data.decode("utf-8").strip()
