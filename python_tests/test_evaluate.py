@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -45,6 +46,15 @@ def tiny_model(vocabulary: int, *, dtype: torch.dtype = torch.float32) -> LlamaF
             initializer_range=0.5,  # far from uniform, so that a token counted twice or left out shows
         )
         return LlamaForCausalLM(config).to(dtype)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models this small gain nothing from threads, and lose much on a machine that is busy."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(usual)
 
 
 @pytest.fixture(scope="module")

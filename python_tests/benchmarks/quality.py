@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from salt_ext.checkpoint import Checkpoint
-from salt_ext.demo.arms import CONTROLS, SALT, Settings, control_plan, try_model, write_control
+from salt_ext.demo.arms import CONTROLS, SALT, Settings, control_plan, open_candidate, try_candidate, write_control
 from salt_ext.demo.table import markdown_table
 from salt_ext.errors import InputError, SaltError
 from salt_ext.pipeline import transfer
@@ -62,12 +62,12 @@ def main() -> int:
         arms = []
         for name in (*CONTROLS, SALT):
             begun = time.perf_counter()
-            arms.append(try_model(name, place / name, held_out=held_out, training=training, settings=settings))
+            candidate = open_candidate(name, place / name)
+            arms.append(try_candidate(candidate, held_out=held_out, training=training, settings=settings))
             _note(f"{name}: {time.perf_counter() - begun:.0f} s")
     references = [
-        try_model(
-            f"{what} with its own tokenizer",
-            folder,
+        try_candidate(
+            open_candidate(f"{what} with its own tokenizer", folder),
             held_out=held_out,
             training=[],
             settings=replace(settings, steps=0),

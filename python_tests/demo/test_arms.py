@@ -47,3 +47,6 @@ def test_markdown_table() -> None:
         "| x | 0.333 | - |",
     ]
     assert markdown_table(arms, [], adapted=None).splitlines()[2] == "| mean | 3.000 |"
+    lossy = Outcome("lossy", TextScore(3.0, 3, 1, 2))
+    below = markdown_table(arms, [lossy], adapted=None).splitlines()[-1]
+    assert below == "Too good, since the tokenizer alters text: lossy (2 documents)."

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from salt_ext.checkpoint import Checkpoint, write_checkpoint
 from salt_ext.demo.models import without_progress_bars
@@ -99,33 +99,40 @@ def write_control(source: Path, transferred: Path, plan: TransferPlan, output: P
     )
 
 
-def load_model(folder: Path) -> PreTrainedModel:
-    """Opens a causal language model in float32, without a progress bar."""
+@dataclass(frozen=True)
+class Candidate:
+    """A model to compare, opened."""
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+
+def open_candidate(name: str, folder: Path) -> Candidate:
+    """Opens a causal language model in float32, without a progress bar. One at a time: transformers needs that."""
     with without_progress_bars():
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    return model
+    return Candidate(name, model, load_tokenizer(folder))
 
 
-def try_model(
-    name: str,
-    folder: Path,
+def try_candidate(
+    candidate: Candidate,
     *,
     held_out: Sequence[str],
     training: Sequence[str],
     settings: Settings,
     progress: Callable[[int, int], None] | None = None,
 ) -> Outcome:
-    """Measures a model on the held-out text, adapts it (in memory, by `settings.steps`), and measures again.
+    """Measures a model on the held-out text, adapts it in place by `settings.steps`, and measures again.
 
     Args:
-        name: for the outcome.
-        folder: the model.
+        candidate: the model; as it comes, if `settings.steps` is 0.
         held_out: documents to measure on.
         training: documents to adapt on.
         settings: the same for all that are compared.
         progress: told (steps done, steps in all) of the adaptation.
     """
-    tokenizer, model = load_tokenizer(folder), load_model(folder)
+    name, model, tokenizer = candidate.name, candidate.model, candidate.tokenizer
     read = partial(
         measure,
         model,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +11,6 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
-
-from salt_ext.evaluate import adapt
 
 _BOS, _EOS, _PAD = "<s>", "</s>", "<pad>"
 
@@ -47,23 +45,8 @@ def train_tokenizer(documents: Sequence[str], vocabulary: int) -> PreTrainedToke
     return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token=_BOS, eos_token=_EOS, pad_token=_PAD)
 
 
-def train_model(
-    tokenizer: PreTrainedTokenizerFast,
-    documents: Sequence[str],
-    size: Size,
-    *,
-    seed: int,
-    progress: Callable[[int, int], None] | None = None,
-) -> LlamaForCausalLM:
-    """A Llama model with tied tables, trained from nothing on the documents; float32.
-
-    Args:
-        tokenizer: its tokenizer.
-        documents: its text.
-        size: its shape and its training.
-        seed: of the weights and of the order of the text; torch's own generator is left as it was.
-        progress: told (steps done, steps in all).
-    """
+def build_model(tokenizer: PreTrainedTokenizerFast, size: Size, seed: int) -> LlamaForCausalLM:
+    """A Llama model with tied tables and random weights, float32; torch's own generator is left as it was."""
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=size.hidden,
@@ -79,17 +62,6 @@ def train_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)
-    adapt(
-        model,
-        tokenizer,
-        documents,
-        steps=size.steps,
-        tokens_per_step=size.tokens_per_step,
-        lr=size.lr,
-        seed=seed,
-        context=size.context,
-        progress=progress,
-    )
     return model
 
 

@@ -9,17 +9,31 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from salt_ext.demo.arms import CONTROLS, SALT, Outcome, Settings, control_plan, try_model, write_control
+from salt_ext.demo.arms import (
+    CONTROLS,
+    SALT,
+    Candidate,
+    Outcome,
+    Settings,
+    control_plan,
+    open_candidate,
+    try_candidate,
+    write_control,
+)
 from salt_ext.demo.corpus import Corpus, read_corpus
-from salt_ext.demo.models import Size, save, train_model, train_tokenizer
+from salt_ext.demo.models import Size, build_model, save, train_tokenizer
+from salt_ext.demo.parallel import Tell, together
 from salt_ext.demo.table import rich_table
 from salt_ext.errors import InputError, OutputError
+from salt_ext.evaluate import adapt
 from salt_ext.pipeline import transfer
 from salt_ext.plan import TransferPlan
 from salt_ext.progress import Clock, progress_bars
@@ -74,12 +88,13 @@ def run(
     """Trains a source and a donor, transfers one to the other's tokenizer, and compares with random and mean rows.
 
     The source learns English documentation with a little code, the donor learns code; both are written as ordinary
-    model folders and go through `salt_ext.transfer`. Equal seed, threads, Python and torch give equal figures.
+    model folders and go through `salt_ext.transfer`. Equal seed, Python, torch and kind of
+    CPU give equal figures, whatever the number of threads.
 
     Args:
         folder: where to keep the models and `demo.json`; must be missing or empty. None for a temporary one.
         seed: of weights, order of text and random rows.
-        threads: CPU threads; None for torch's own choice.
+        threads: models that are trained at once, one CPU thread each; None for torch's own number of threads.
         console: where to print.
         budget: sizes.
 
@@ -94,10 +109,10 @@ def run(
     if threads is not None and threads < 1:
         raise InputError(f"threads is {threads}, expected a whole number of at least 1")
     usual = torch.get_num_threads()
-    torch.set_num_threads(threads or usual)
+    torch.set_num_threads(1)  # of each job; what is spread over threads is jobs
     try:
         with _workplace(folder) as place:
-            result = _run(place, seed, console, budget)
+            result = _run(place, seed, threads or usual, console, budget)
     finally:
         torch.set_num_threads(usual)
     where = f"kept in {folder}" if folder is not None else "removed; --output DIR keeps them"
@@ -105,7 +120,7 @@ def run(
     return result
 
 
-def _run(place: Path, seed: int, console: Console, budget: Budget) -> dict[str, Any]:
+def _run(place: Path, seed: int, workers: int, console: Console, budget: Budget) -> dict[str, Any]:
     begun = time.perf_counter()
     with progress_bars(console, quiet=False) as progress:
         clock = Clock(progress)
@@ -115,15 +130,21 @@ def _run(place: Path, seed: int, console: Console, budget: Budget) -> dict[str, 
         with clock.step("train the tokenizers"):
             source_tokenizer = train_tokenizer(mixed, budget.source.vocabulary)
             donor_tokenizer = train_tokenizer(corpus.code, budget.donor.vocabulary)
-        with clock.step("train the source"):
-            model = train_model(source_tokenizer, mixed, budget.source, seed=seed, progress=clock.advance)
-            save(model, source_tokenizer, place / "source")
-        with clock.step("train the donor"):
-            model = train_model(donor_tokenizer, corpus.code, budget.donor, seed=seed + 1, progress=clock.advance)
-            save(model, donor_tokenizer, place / "donor")
+        with clock.step("train source and donor"):
+            trainings = [
+                _Training(budget.source, build_model(source_tokenizer, budget.source, seed), source_tokenizer, mixed),
+                _Training(
+                    budget.donor, build_model(donor_tokenizer, budget.donor, seed + 1), donor_tokenizer, corpus.code
+                ),
+            ]
+            together(
+                [partial(_train, training, seed) for training in trainings], workers=workers, advance=clock.advance
+            )
+            for training, name in zip(trainings, ("source", "donor"), strict=True):
+                save(training.model, training.tokenizer, place / name)
         with clock.step("transfer"):
             made = transfer(place / "source", place / "donor", place / SALT.lower(), seed=seed)
-        arms, references = _compare(place, made.plan, corpus, budget.adaptation, clock)
+        arms, references = _compare(place, made.plan, corpus, replace(budget.adaptation, seed=seed), workers, clock)
     result = {
         "arms": [arm.as_json() for arm in arms],
         "references": [reference.as_json() for reference in references],
@@ -133,7 +154,7 @@ def _run(place: Path, seed: int, console: Console, budget: Budget) -> dict[str, 
         "text": {name: _sizes(texts) for name, texts in vars(corpus).items()},
         "budget": asdict(budget),
         "seed": seed,
-        "threads": torch.get_num_threads(),
+        "threads": workers,
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -160,37 +181,51 @@ def source_text(corpus: Corpus, target_share: float) -> list[str]:
     return mixed
 
 
+@dataclass(frozen=True)
+class _Training:
+    size: Size
+    model: LlamaForCausalLM
+    tokenizer: PreTrainedTokenizerFast
+    documents: Sequence[str]
+
+
+def _train(training: _Training, seed: int, tell: Tell) -> None:
+    size = training.size
+    adapt(
+        training.model,
+        training.tokenizer,
+        training.documents,
+        steps=size.steps,
+        tokens_per_step=size.tokens_per_step,
+        lr=size.lr,
+        seed=seed,
+        context=size.context,
+        progress=tell,
+    )
+
+
 def _compare(
-    place: Path, plan: TransferPlan, corpus: Corpus, settings: Settings, clock: Clock
+    place: Path, plan: TransferPlan, corpus: Corpus, settings: Settings, workers: int, clock: Clock
 ) -> tuple[list[Outcome], list[Outcome]]:
     with clock.step("make the controls"):
         for name in CONTROLS:
             write_control(place / "source", place / SALT.lower(), control_plan(plan, name), place / name)
-    arms = []
-    for name in (*CONTROLS, SALT):
-        with clock.step(f"measure and adapt {name}"):
-            arm = try_model(
-                name,
-                place / name.lower(),
-                held_out=corpus.held_out_code,
-                training=corpus.code,
-                settings=settings,
-                progress=clock.advance,
-            )
-            arms.append(arm)
-    with clock.step("measure source and donor"):
-        only_measured = replace(settings, steps=0)
-        references = [
-            try_model(
-                f"{name} with its own tokenizer",
-                place / name,
-                held_out=corpus.held_out_code,
-                training=[],
-                settings=only_measured,
-            )
-            for name in ("source", "donor")
+    with clock.step("measure and adapt"):
+        arms = [open_candidate(name, place / name.lower()) for name in (*CONTROLS, SALT)]
+        references = [open_candidate(f"{name} with its own tokenizer", place / name) for name in ("source", "donor")]
+        jobs = [
+            partial(_try, candidate, corpus, wanted)
+            for group, wanted in ((arms, settings), (references, replace(settings, steps=0)))
+            for candidate in group
         ]
-    return arms, references
+        outcomes = together(jobs, workers=workers, advance=clock.advance)
+    return outcomes[: len(arms)], outcomes[len(arms) :]
+
+
+def _try(candidate: Candidate, corpus: Corpus, settings: Settings, tell: Tell) -> Outcome:
+    return try_candidate(
+        candidate, held_out=corpus.held_out_code, training=corpus.code, settings=settings, progress=tell
+    )
 
 
 def _print(result: dict[str, Any], arms: Sequence[Outcome], references: Sequence[Outcome], console: Console) -> None:

@@ -23,10 +23,16 @@ def rich_table(arms: Sequence[Outcome], references: Sequence[Outcome], *, title:
 
 
 def markdown_table(arms: Sequence[Outcome], references: Sequence[Outcome], *, adapted: str | None) -> str:
-    """The same as Markdown; without the second column of figures if `adapted` is None."""
+    """The same as Markdown; without the second column of figures if `adapted` is None.
+
+    A line below names the models whose tokenizer alters text: they code less than their figure is divided by.
+    """
     columns = ["model", "bits per byte at once", *([adapted] if adapted else [])]
     lines = [_line(columns), _line(["---", *(["---:"] * (len(columns) - 1))])]
     lines += [_line([outcome.name, *_figures(outcome)][: len(columns)]) for outcome in (*arms, *references)]
+    altering = [f"{o.name} ({o.before.altered} documents)" for o in (*arms, *references) if o.before.altered]
+    if altering:
+        lines += ["", f"Too good, since the tokenizer alters text: {', '.join(altering)}."]
     return "\n".join(lines)
 
 
