@@ -23,7 +23,7 @@ from salt_ext.checkpoint import (
 from salt_ext.errors import InputError
 from salt_ext.inputs import Model, open_pair
 from salt_ext.inspection import special_map, warnings_of
-from salt_ext.methods import SaltOptions, salt_plan
+from salt_ext.methods import SaltOptions, fit_warnings, salt_plan
 from salt_ext.plan import TransferPlan
 from salt_ext.progress import Clock, Progress
 from salt_ext.tables import TableFacts, examine_table
@@ -143,6 +143,7 @@ def transfer(
                 },
                 progress=clock.advance,
             )
+        width = donor_table.shape[1]
         del auxiliary, donor_table
         after: dict[str, Tensor] = {}
         written: dict[str, Any] = {}
@@ -169,7 +170,7 @@ def transfer(
                     donor=donor_facts,
                     after=after,
                     checks=checks,
-                    warnings=warnings_of(pair, anchors),
+                    warnings=[*warnings_of(pair, anchors), *fit_warnings(plan, width, options)],
                     seconds=clock.seconds,
                 )
             )

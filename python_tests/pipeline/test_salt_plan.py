@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from salt_ext.errors import InputError
-from salt_ext.methods import Combinations, SaltOptions, assemble_plan, salt_plan
+from salt_ext.methods import Combinations, SaltOptions, assemble_plan, fit_warnings, salt_plan
 from salt_ext.plan import Provenance
 from salt_ext.vocab import Anchors, Form, Vocabulary
 
@@ -138,6 +138,16 @@ def test_options_change_the_weights(vectors, donor):
     norms = [float(plan.values.norm()) for plan in plans]
     assert norms[2] < norms[0]
     assert norms[3] < norms[0]
+
+
+def test_a_fit_with_few_dimensions_for_each_neighbour_warns(vectors, donor):
+    """Four text anchors, at most four neighbours: tight in 6 dimensions, roomy in 60; a ridge is the cure."""
+    warm = SaltOptions(temperature=50.0)
+    plan = salt_plan(vectors, donor, anchors(PAIRS), vocabulary(12), source_rows=10, options=warm)
+    (warning,) = fit_warnings(plan, 6, warm)
+    assert "4 neighbours (median) for the donor's 6 dimensions" in warning
+    assert fit_warnings(plan, 60, warm) == []
+    assert fit_warnings(plan, 6, SaltOptions(temperature=50.0, ridge=0.1)) == []
 
 
 def test_progress_reaches_the_end(vectors, donor):
