@@ -118,8 +118,8 @@ def fit_warnings(plan: TransferPlan, width: int, options: SaltOptions) -> list[s
     if options.ridge > 0 or not len(sizes) or _DIMENSIONS_PER_NEIGHBOUR * int(sizes.median()) < width:
         return []
     return [
-        f"a new token has {int(sizes.median())} neighbours (median) for the donor's {width} dimensions: a fit this tight "
-        "follows noise; --ridge 0.1 or a lower --temperature helps"
+        f"a new token has {int(sizes.median())} neighbours (median) for the donor's {width} dimensions: a fit this "
+        "tight follows noise; --ridge 0.1 or a lower --temperature helps"
     ]
 
 
