@@ -19,10 +19,7 @@
 namespace salt {
 
 inline void validate_cosine_sparsemax(const Tensor& queries, const Tensor& keys, double temperature) {
-  check_matrix(queries, "queries");
-  check_matrix(keys, "keys");
-  check_alike(queries, "queries", keys, "keys");
-  check_width(queries, "queries", keys, "keys");
+  check_pair(queries, "queries", keys, "keys");
   check_option(std::isfinite(temperature) && temperature > 0, "temperature", temperature, "a positive finite number");
 }
 

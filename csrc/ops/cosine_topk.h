@@ -16,10 +16,7 @@
 namespace salt {
 
 inline void validate_cosine_topk(const Tensor& queries, const Tensor& keys, int64_t k) {
-  check_matrix(queries, "queries");
-  check_matrix(keys, "keys");
-  check_alike(queries, "queries", keys, "keys");
-  check_width(queries, "queries", keys, "keys");
+  check_pair(queries, "queries", keys, "keys");
   SALT_CHECK(k >= 1 && k <= keys.size(0), "k: found ", k, ", expected 1 to ", keys.size(0), " (the rows of keys)");
 }
 

@@ -27,10 +27,7 @@ inline void validate_csr_matmul(const Tensor& crow, const Tensor& col, const Ten
 
 inline void validate_csr_sampled_matmul(const Tensor& crow, const Tensor& col, const Tensor& lhs, const Tensor& rhs) {
   check_csr(crow, col);
-  check_matrix(lhs, "lhs");
-  check_matrix(rhs, "rhs");
-  check_alike(lhs, "lhs", rhs, "rhs");
-  check_width(lhs, "lhs", rhs, "rhs");
+  check_pair(lhs, "lhs", rhs, "rhs");
   SALT_CHECK(crow.size(0) == lhs.size(0) + 1, "crow_indices: found length ", crow.size(0), ", expected ",
              lhs.size(0) + 1, " (one more than the rows of lhs)");
 }

@@ -39,10 +39,7 @@ inline void validate_lstsq_weights(const Tensor& crow, const Tensor& col, const 
                                    const std::optional<Tensor>& sample_weights, double ridge,
                                    std::optional<double> rcond) {
   check_csr(crow, col);
-  check_matrix(queries, "queries");
-  check_matrix(anchors, "anchors");
-  check_alike(queries, "queries", anchors, "anchors");
-  check_width(queries, "queries", anchors, "anchors");
+  check_pair(queries, "queries", anchors, "anchors");
   SALT_CHECK(crow.size(0) == queries.size(0) + 1, "crow_indices: found length ", crow.size(0), ", expected ",
              queries.size(0) + 1, " (one more than the rows of queries)");
   if (sample_weights) {

@@ -20,10 +20,7 @@
 namespace salt {
 
 inline void validate_omp(const Tensor& queries, const Tensor& atoms, int64_t k, double tolerance) {
-  check_matrix(queries, "queries");
-  check_matrix(atoms, "atoms");
-  check_alike(queries, "queries", atoms, "atoms");
-  check_width(queries, "queries", atoms, "atoms");
+  check_pair(queries, "queries", atoms, "atoms");
   SALT_CHECK(k >= 1, "k: found ", k, ", expected at least 1");
   check_option(std::isfinite(tolerance) && tolerance >= 0, "tolerance", tolerance, "a finite number of at least 0");
 }

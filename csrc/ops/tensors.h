@@ -50,6 +50,14 @@ inline void check_width(const Tensor& a, const char* a_name, const Tensor& b, co
   SALT_CHECK(a.size(1) == b.size(1), b_name, ": found ", b.size(1), " columns, expected ", a.size(1), " as ", a_name);
 }
 
+// Two matrices of one dtype, device and width.
+inline void check_pair(const Tensor& a, const char* a_name, const Tensor& b, const char* b_name) {
+  check_matrix(a, a_name);
+  check_matrix(b, b_name);
+  check_alike(a, a_name, b, b_name);
+  check_width(a, a_name, b, b_name);
+}
+
 inline void check_rows(const Tensor& a, const char* a_name, const Tensor& b, const char* b_name) {
   SALT_CHECK(a.size(0) == b.size(0), b_name, ": found ", b.size(0), " rows, expected ", a.size(0), " as ", a_name);
 }

@@ -21,15 +21,9 @@ namespace salt {
 inline void validate_transfer(const Tensor& aux_new, const Tensor& aux_shared, const Tensor& donor_new,
                               const Tensor& donor_shared, const Tensor& source_shared, double temperature, double ridge,
                               std::optional<double> rcond) {
-  check_matrix(aux_new, "aux_new");
-  check_matrix(aux_shared, "aux_shared");
-  check_matrix(donor_new, "donor_new");
-  check_matrix(donor_shared, "donor_shared");
+  check_pair(aux_new, "aux_new", aux_shared, "aux_shared");
+  check_pair(donor_new, "donor_new", donor_shared, "donor_shared");
   check_matrix(source_shared, "source_shared");
-  check_alike(aux_new, "aux_new", aux_shared, "aux_shared");
-  check_width(aux_new, "aux_new", aux_shared, "aux_shared");
-  check_alike(donor_new, "donor_new", donor_shared, "donor_shared");
-  check_width(donor_new, "donor_new", donor_shared, "donor_shared");
   check_rows(aux_new, "aux_new", donor_new, "donor_new");
   check_rows(aux_shared, "aux_shared", donor_shared, "donor_shared");
   check_rows(aux_shared, "aux_shared", source_shared, "source_shared");
