@@ -82,9 +82,16 @@ class Checkpoint:
                 one of its files is truncated or corrupt.
         """
         folder = local_folder(name_or_path, what=what)
+        try:
+            return cls._read(folder, what)
+        except InputError as error:
+            raise InputError(f"{what}: {error}") from error
+
+    @classmethod
+    def _read(cls, folder: Path, what: str) -> Checkpoint:
         config = read_json_object(folder / "config.json")
         if not isinstance(config.get("model_type"), str):
-            raise InputError(f"{what}: {folder / 'config.json'} names no model_type")
+            raise InputError(f"{folder / 'config.json'} names no model_type")
         if (folder / SINGLE_FILE).exists():
             tensors = {tensor.name: tensor for tensor in read_header(folder / SINGLE_FILE).tensors}
             return cls(folder, what, config, tensors, None)
@@ -94,10 +101,10 @@ class Checkpoint:
         others = [name for name in _OTHER_FORMATS if (folder / name).exists()]
         if others:
             raise InputError(
-                f"{what}: {folder} has no safetensors, only {others[0]}; load it in transformers and save it again "
-                f"with save_pretrained to convert it"
+                f"{folder} has no safetensors, only {others[0]}; load it in transformers and save it again with "
+                f"save_pretrained to convert it"
             )
-        raise InputError(f"{what}: {folder} holds neither {SINGLE_FILE} nor {INDEX_FILE}")
+        raise InputError(f"{folder} holds neither {SINGLE_FILE} nor {INDEX_FILE}")
 
     @property
     def files(self) -> list[Path]:
