@@ -19,13 +19,24 @@ struct BlockSupport {
   std::vector<double> weights;
 };
 
-// Appends one row's support, less the weights that round to zero in `dtype`.
-void append_row(const Kernels& kernel, DType dtype, const std::vector<int64_t>& columns,
-                const std::vector<double>& weights, BlockSupport& out) {
-  std::vector<double> rounded(weights.size());  // room for `weights.size()` values of any type
-  const int64_t n = static_cast<int64_t>(weights.size());
-  kernel.narrow_f64(dtype, weights.data(), n, rounded.data());
-  kernel.widen_f64(dtype, std::vector<double>(rounded).data(), n, rounded.data());
+// Weights as `dtype` keeps them: narrowed, then widened again. One per thread, memory reused.
+struct Rounding {
+  std::vector<std::byte> narrow;
+  std::vector<double> wide;
+
+  const std::vector<double>& of(const Kernels& kernel, DType dtype, const std::vector<double>& weights) {
+    const int64_t n = static_cast<int64_t>(weights.size());
+    narrow.resize(weights.size() * static_cast<size_t>(element_size(dtype)));
+    wide.resize(weights.size());
+    kernel.narrow_f64(dtype, weights.data(), n, narrow.data());
+    kernel.widen_f64(dtype, narrow.data(), n, wide.data());
+    return wide;
+  }
+};
+
+// Appends one row's support, less the weights that are zero once rounded.
+void append_row(const std::vector<int64_t>& columns, const std::vector<double>& weights,
+                const std::vector<double>& rounded, BlockSupport& out) {
   int64_t size = 0;
   for (size_t i = 0; i < rounded.size(); ++i) {
     if (rounded[i] > 0) {
@@ -47,6 +58,7 @@ std::vector<BlockSupport> find_supports(const Directions& queries, const Directi
     SparsemaxBlock<T> search(kernel, queries, keys, temperature);
     std::vector<int64_t> support;
     std::vector<double> weights;
+    Rounding rounding;
 #pragma omp for schedule(dynamic)
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t begin = block * kQueryBlock;
@@ -54,7 +66,8 @@ std::vector<BlockSupport> find_supports(const Directions& queries, const Directi
       search.run(begin, count);
       for (int64_t i = 0; i < count; ++i) {
         search.finish(i, support, weights);
-        append_row(kernel, queries.matrix.dtype, support, weights, supports[static_cast<size_t>(block)]);
+        append_row(support, weights, rounding.of(kernel, queries.matrix.dtype, weights),
+                   supports[static_cast<size_t>(block)]);
       }
     }
   }

@@ -3,7 +3,6 @@
 #include <torch/csrc/stable/library.h>
 
 #include <algorithm>
-#include <limits>
 #include <vector>
 
 #include "csr_indices.h"

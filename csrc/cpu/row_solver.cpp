@@ -112,7 +112,6 @@ void RowSolver::accumulate_gram() {
   for (int64_t i = 0; i < n_; ++i) {
     gram_[static_cast<size_t>(i * n_ + i)] += lambda_;
   }
-  frobenius_ = frobenius_norm(kernels_, n_, gram_.data());
 }
 
 // Gram = A A^T and rhs = A q, over chunks of the dimensions.
@@ -150,10 +149,11 @@ void RowSolver::gram_of_columns() {
 
 // Whether Cholesky can be trusted with the row: no singular value is dropped and the weights are accurate.
 bool RowSolver::factorise() {
+  const double largest = frobenius_norm(kernels_, n_, gram_.data());
   if (!cholesky_factor(kernels_, n_, gram_.data())) {
     return false;
   }
-  const double condition = frobenius_ * inverse_trace(kernels_, n_, gram_.data(), buffer_);
+  const double condition = largest * inverse_trace(kernels_, n_, gram_.data(), buffer_);
   const bool wide = anchors_.dtype == DType::kFloat64;
   return condition <= (wide ? kMaxConditionFloat64 : kMaxCondition) && condition * rcond() * rcond() < 1;
 }
@@ -196,7 +196,6 @@ void RowSolver::solve_small(double* weights) {
 
 // Solves for rhs_ in place with residuals that are computed from A, not from its Gram matrix.
 void RowSolver::refine(double* solution) {
-  std::vector<double> right = rhs_;
   std::vector<double> step = rhs_;
   std::vector<double> image(static_cast<size_t>(h_));
   std::vector<double> anchor(static_cast<size_t>(h_));
@@ -223,7 +222,7 @@ void RowSolver::refine(double* solution) {
                                        deflation_ * along * std::sqrt(p_[static_cast<size_t>(i)]);
       }
     } else {  // step = q - A^T (A y) - lambda y
-      step = right;
+      step = query_;
       for (int64_t i = 0; i < k_; ++i) {
         load_anchor(i, 0, h_, anchor.data());
         kernels_.axpy_f64(DType::kFloat64, -kernels_.dot(anchor.data(), solution, h_), anchor.data(), h_, step.data());

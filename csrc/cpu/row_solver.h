@@ -53,7 +53,6 @@ class RowSolver {
   double trace_ = 0;   // of A A^T, before any shift
   double lambda_ = 0;  // ridge * mean(diag)
   double deflation_ = 0;
-  double frobenius_ = 0;  // of the Gram matrix as it is factored
   std::vector<double> p_;
   std::vector<double> scale_;
   std::vector<double> centre_;
