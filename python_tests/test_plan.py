@@ -18,11 +18,11 @@ TOLERANCE = {torch.float64: 1e-13, torch.float32: 1e-6, torch.bfloat16: 2**-8, t
 
 
 def make_plan(source_rows: int = SOURCE, target_rows: int = TARGET, seed: int = 5) -> TransferPlan:
-    """Row t: copied, regressed from t % 7 + 1 rows, averaged or sampled, in turn."""
+    """Row t: copied, regressed from t % 7 + 1 rows, averaged, sampled or padding, in turn."""
     generator = np.random.default_rng(0)
     crow, columns, values, provenance, residual = [0], [], [], [], []
     for row in range(target_rows):
-        kind = Provenance(row % 4)
+        kind = Provenance(row % 5)
         chosen, weights = [], []
         if kind == Provenance.COPIED:
             chosen, weights = [int(generator.integers(source_rows))], [1.0]
@@ -84,9 +84,27 @@ def test_apply(dtype, padding):
             assert torch.equal(bits(new[row]), bits(table[int(plan.col_indices[plan.crow_indices[row]])]))
         elif kind == Provenance.REGRESSED:
             assert (np.abs(result - combined[row]) <= TOLERANCE[dtype] * magnitude[row] + 1e-7).all()
-        elif kind == Provenance.AVERAGED:
+        elif kind in (Provenance.AVERAGED, Provenance.PADDING):
             expected = torch.from_numpy(used.mean(0)).to(dtype)
             assert torch.allclose(new[row], expected, rtol=TOLERANCE[dtype], atol=0)
+
+
+@pytest.mark.parametrize("old", TOLERANCE)
+@pytest.mark.parametrize("new", TOLERANCE)
+def test_apply_converts(old, new):
+    """Rows are rounded once, to the new dtype: a wider one gets the digits that the old one has no room for."""
+    plan, table = make_plan(), make_table(old)
+    made, wide = plan.apply(table, dtype=new), dense(plan) @ table.double().numpy()
+    assert made.dtype == new
+    copied, regressed = plan.rows(Provenance.COPIED), plan.rows(Provenance.REGRESSED)
+    partners = plan.col_indices[plan.crow_indices[copied]]
+    assert torch.equal(bits(made[copied]), bits(table[partners].to(new)))
+    magnitude = np.abs(dense(plan)) @ np.abs(table.double().numpy())
+    # Two roundings where the new dtype is the narrower one, which is never worse than this.
+    bound = max(TOLERANCE[new], 1e-6 if torch.float64 not in (old, new) else 1e-13) * (1 + TOLERANCE[new])
+    if torch.promote_types(old, new) == old:
+        bound += TOLERANCE[old]
+    assert (np.abs(made[regressed].double().numpy() - wide[regressed]) <= bound * magnitude[regressed] + 1e-7).all()
 
 
 def test_negative_zero_is_copied():
@@ -229,9 +247,9 @@ def _set(name: str, index: int, value: float):
         (_set("values", 0, 0.5), "COPIED must have exactly one entry, of weight 1"),
         (_set("provenance", 1, Provenance.COPIED), "COPIED must have exactly one entry"),
         (_set("provenance", 2, Provenance.COPIED), "COPIED must have exactly one entry"),
-        (_set("provenance", 50 - 1, Provenance.SAMPLED), "AVERAGED or SAMPLED must have no entries"),
+        (_set("provenance", 46, Provenance.SAMPLED), "AVERAGED, SAMPLED or PADDING must have no entries"),
         (_set("provenance", 2, Provenance.REGRESSED), "REGRESSED must have entries"),
-        (_set("provenance", 2, 4), "provenance must lie between 0 and 3"),
+        (_set("provenance", 2, 5), "provenance must lie between 0 and 4"),
         (lambda plan: {"source_rows": 0}, "source_rows is 0"),
         (lambda plan: {"seed": -1}, "seed is -1"),
         (lambda plan: {"metadata": {"seed": "x"}}, "metadata has the key 'seed'"),

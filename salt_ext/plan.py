@@ -42,6 +42,11 @@ class Provenance(IntEnum):
     REGRESSED = 1  # a weighted sum of source rows
     AVERAGED = 2  # the mean of the source's rows
     SAMPLED = 3  # drawn from the normal distribution of the source's rows, each dimension on its own
+    PADDING = 4  # no token: rows that round the table up to a multiple, the mean of the source's rows
+
+
+# Rows that are the mean.
+_MEAN = (Provenance.AVERAGED, Provenance.PADDING)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +56,7 @@ class TransferPlan:
     Attributes:
         crow_indices: int64 [target_rows + 1], where each row's entries begin and end.
         col_indices: int64 [nnz], source token ids, strictly ascending within a row.
-        values: float32 [nnz], finite. A COPIED row has the single entry 1; AVERAGED and SAMPLED rows have none.
+        values: float32 [nnz], finite. A COPIED row has the single entry 1; AVERAGED, SAMPLED and PADDING rows have none.
         provenance: uint8 [target_rows], values of `Provenance`.
         residual: float32 [target_rows], ||q - wA|| / ||q|| in donor space; nan where there was no regression.
         source_rows: the number of source rows that are tokens. A table may have more: rows from here on are padding,
@@ -84,29 +89,35 @@ class TransferPlan:
         """The target ids of this provenance, int64, ascending."""
         return (self.provenance == provenance).nonzero()[:, 0]
 
-    def apply(self, table: Tensor) -> Tensor:
+    def apply(self, table: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:
         """Makes the new table from an old one.
 
-        COPIED rows are bit-equal to the source's. REGRESSED rows are summed in float32 (float64 for a float64 table)
-        and rounded once. AVERAGED rows are the mean of the `source_rows` rows, accumulated in float64; SAMPLED rows are
-        mean + std * z with the population's standard deviation of each dimension and z from a float64 generator with
-        the plan's seed, so that tables of equal width get equal z.
+        COPIED rows are bit-equal to the source's, or its rows converted. REGRESSED rows are summed in float32 (float64
+        where the old or the new table is float64) and rounded once. AVERAGED and PADDING rows are the mean of the
+        `source_rows` rows, accumulated in float64; SAMPLED rows are mean + std * z with the population's standard
+        deviation of each dimension and z from a float64 generator with the plan's seed, so that tables of equal width
+        get equal z.
 
         Args:
             table: [at least source_rows, ...] of float16, bfloat16, float32 or float64; a bias has one dimension.
+            dtype: of the new table, one of the four; None for the old one's.
 
         Returns:
-            [target_rows, ...] in the table's dtype and on its device. Beyond it, memory is bounded by blocks.
+            [target_rows, ...] on the table's device. Beyond it, memory is bounded by blocks, or by the old table in
+            `dtype` where that is the wider one.
 
         Raises:
             InputError: the table has another dtype or fewer rows than `source_rows`.
         """
+        dtype = dtype or table.dtype
         if not table.is_floating_point() or table.element_size() < 2:
             raise InputError(f"table has dtype {table.dtype}, expected float16, bfloat16, float32 or float64")
         if table.ndim < 1 or table.shape[0] < self.source_rows:
             raise InputError(f"table has shape {list(table.shape)}, expected at least {self.source_rows} rows")
         old = table.detach()[: self.source_rows].reshape(self.source_rows, -1)
-        new = old.new_empty(self.target_rows, old.shape[1])
+        if torch.promote_types(old.dtype, dtype) != old.dtype:
+            old = old.to(torch.promote_types(old.dtype, dtype))
+        new = old.new_empty(self.target_rows, old.shape[1], dtype=dtype)
         self._copy(old, new)
         self._combine(old, new)
         self._fill(old, new)
@@ -175,7 +186,7 @@ class TransferPlan:
         rows = self.rows(Provenance.COPIED)
         sources = self.col_indices[self.crow_indices[rows]]
         for begin, end in _blocks(len(rows), _rows_per_block(old)):
-            new[rows[begin:end].to(new.device)] = old.index_select(0, sources[begin:end].to(old.device))
+            new[rows[begin:end].to(new.device)] = old.index_select(0, sources[begin:end].to(old.device)).to(new.dtype)
 
     def _combine(self, old: Tensor, new: Tensor) -> None:
         rows = self.rows(Provenance.REGRESSED)
@@ -188,14 +199,15 @@ class TransferPlan:
             part = (crow[begin : end + 1] - first, col[first:last], values[first:last])
             part_crow, part_col, part_values = (tensor.to(old.device) for tensor in part)
             combined = ops.csr_matmul(part_crow, part_col, part_values, old)
-            new[rows[begin:end].to(new.device)] = combined
+            new[rows[begin:end].to(new.device)] = combined.to(new.dtype)
 
     def _fill(self, old: Tensor, new: Tensor) -> None:
-        averaged, sampled = self.rows(Provenance.AVERAGED), self.rows(Provenance.SAMPLED)
-        if not len(averaged) and not len(sampled):
+        averaged, sampled = [self.rows(kind) for kind in _MEAN], self.rows(Provenance.SAMPLED)
+        if not any(map(len, [*averaged, sampled])):
             return
         mean, std = _statistics(old)
-        new[averaged.to(new.device)] = mean.to(new.dtype)
+        for rows in averaged:
+            new[rows.to(new.device)] = mean.to(new.dtype)
         generator = torch.Generator().manual_seed(self.seed)
         for begin, end in _blocks(len(sampled), _SAMPLE_BLOCK):
             z = torch.randn(_SAMPLE_BLOCK, old.shape[1], generator=generator, dtype=torch.float64)[: end - begin]
@@ -262,5 +274,5 @@ def _validate(plan: TransferPlan) -> None:
         raise InputError("a row with provenance COPIED must have exactly one entry, of weight 1")
     if bool((counts[kinds == Provenance.REGRESSED] == 0).any()):
         raise InputError("a row with provenance REGRESSED must have entries")
-    if bool((counts[(kinds == Provenance.AVERAGED) | (kinds == Provenance.SAMPLED)] != 0).any()):
-        raise InputError("a row with provenance AVERAGED or SAMPLED must have no entries")
+    if bool((counts[(kinds != Provenance.COPIED) & (kinds != Provenance.REGRESSED)] != 0).any()):
+        raise InputError("a row with provenance AVERAGED, SAMPLED or PADDING must have no entries")

@@ -173,7 +173,7 @@ def test_a_source_row_named_twice_counts_with_both_weights():
         residual=np.array([0.1, np.nan], dtype=np.float32),
     )
     pairs = {0: (4, "exact"), 1: (4, "case")}
-    plan = assemble_plan(combined, anchors(pairs), vocabulary(4), source_rows=5, seed=3)
+    plan = assemble_plan(combined, anchors(pairs), vocabulary(4), rows=6, source_rows=5, seed=3)
     assert plan.explain(3) == [(1, 2.0), (4, 0.75)]
-    assert plan.provenance.tolist() == [0, 0, 3, 1]
+    assert plan.provenance.tolist() == [0, 0, 3, 1, 4, 4]
     assert plan.seed == 3

@@ -45,6 +45,7 @@ def assemble_plan(
     anchors: Anchors,
     target: Vocabulary,
     *,
+    rows: int,
     source_rows: int,
     seed: int,
     metadata: Mapping[str, str] | None = None,
@@ -57,26 +58,28 @@ def assemble_plan(
     Args:
         combined: the method's rows.
         anchors: what both vocabularies share.
-        target: the target's vocabulary; the plan has `target.size` rows.
+        target: the target's vocabulary.
+        rows: of the plan, at least `target.size`; those beyond the tokens are padding.
         source_rows: tokens of the source.
         seed: of the sampled rows.
         metadata: strings to keep with the plan.
     """
-    provenance = np.full(target.size, Provenance.SAMPLED, dtype=np.uint8)
+    provenance = np.full(rows, Provenance.SAMPLED, dtype=np.uint8)
+    provenance[target.size :] = Provenance.PADDING
     provenance[[number for number, token in enumerate(target.tokens) if token is None]] = Provenance.AVERAGED
     provenance[list(target.special_ids)] = Provenance.AVERAGED
     provenance[combined.target_ids[combined.lengths > 0]] = Provenance.REGRESSED
     provenance[anchors.target_ids] = Provenance.COPIED
-    residual = np.full(target.size, np.nan, dtype=np.float32)
+    residual = np.full(rows, np.nan, dtype=np.float32)
     residual[combined.target_ids] = combined.residual
 
-    rows = np.concatenate([anchors.target_ids, np.repeat(combined.target_ids, combined.lengths)])
+    owners = np.concatenate([anchors.target_ids, np.repeat(combined.target_ids, combined.lengths)])
     columns = np.concatenate([anchors.source_ids, combined.source_ids])
     values = np.concatenate([np.ones(len(anchors), dtype=np.float32), combined.values])
     # One number per (row, column) orders the entries and shows the pairs that come twice.
-    places, inverse = np.unique(rows * source_rows + columns, return_inverse=True)
+    places, inverse = np.unique(owners * source_rows + columns, return_inverse=True)
     merged = np.bincount(inverse, weights=values, minlength=len(places)).astype(np.float32)
-    counts = np.bincount(places // source_rows, minlength=target.size)
+    counts = np.bincount(places // source_rows, minlength=rows)
     return TransferPlan(
         crow_indices=torch.from_numpy(np.concatenate([[0], counts.cumsum()]).astype(np.int64)),
         col_indices=torch.from_numpy(places % source_rows),

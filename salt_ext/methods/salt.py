@@ -64,6 +64,7 @@ def salt_plan(
     target: Vocabulary,
     *,
     source_rows: int,
+    rows: int | None = None,
     options: SaltOptions | None = None,
     seed: int = 0,
     metadata: Mapping[str, str] | None = None,
@@ -80,6 +81,7 @@ def salt_plan(
         anchors: the tokens that both vocabularies share.
         target: the target's vocabulary.
         source_rows: tokens of the source.
+        rows: of the plan, padding rows included; None for as many as the target has tokens.
         options: numbers of the regression.
         seed: of the sampled rows.
         metadata: strings to keep with the plan.
@@ -100,7 +102,9 @@ def salt_plan(
         raise InputError(_too_few(anchors, int(keys.sum())))
     key_targets, key_sources = anchors.target_ids[keys], anchors.source_ids[keys]
     combined = _regress(auxiliary, donor, new, key_targets, key_sources, options, progress)
-    return assemble_plan(combined, anchors, target, source_rows=source_rows, seed=seed, metadata=metadata)
+    return assemble_plan(
+        combined, anchors, target, rows=rows or target.size, source_rows=source_rows, seed=seed, metadata=metadata
+    )
 
 
 def fit_warnings(plan: TransferPlan, width: int, options: SaltOptions) -> list[str]:
