@@ -6,9 +6,11 @@
 // Accumulator   products in float32 (float64 for float64 inputs), norms in float64;
 //               error of a cosine <= (D + 4) * eps / 2 of the accumulator, which near ties may change ranks
 // Ties          equal similarities rank by ascending index
-// Zero vectors  a key of norm 0 is never chosen and a query of norm 0 chooses none: such slots hold index -1, value
-// -inf NaN           a non-finite element is an error; so is k outside 1..K Empty         Q = 0 gives [0,k] Memory
-// O(block + k) beyond the output
+// Zero vectors  a key of norm 0 is never chosen and a query of norm 0 chooses none: such slots hold index -1 and
+//               value -inf
+// NaN           a non-finite element is an error; so is k outside 1..K
+// Empty         Q = 0 gives [0,k]
+// Memory        O(block + k) beyond the output
 #pragma once
 
 #include "tensors.h"

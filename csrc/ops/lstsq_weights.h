@@ -9,14 +9,14 @@
 //   rcond       singular values sigma of A with sigma^2 + lambda <= rcond^2 (sigma_max^2 + lambda) count as zero
 //               (ridge 0: sigma <= rcond sigma_max, as torch.linalg.pinv). Default max(k, h) * eps of the dtype of
 //               queries; float16 and bfloat16 count as float32, since with their own eps every value would be zero
-// Shapes        crow_indices [Q+1], col_indices [nnz], queries [Q,h], anchors [K,h], sample_weights [nnz] -> values
-// [nnz] Dtypes        queries, anchors alike: float32, float64, float16, bfloat16; sample_weights any of these;
+// Shapes        crow_indices [Q+1], col_indices [nnz], queries [Q,h], anchors [K,h], sample_weights [nnz]
+//               -> values [nnz]
+// Dtypes        queries, anchors alike: float32, float64, float16, bfloat16; sample_weights any of these;
 //               indices int64; values as queries
 // Accumulator   float64 throughout. The smaller of the k x k and h x h Gram matrices takes Cholesky where a bound on
-// its
-//               condition number proves that no singular value is dropped and the result is accurate (float64 inputs
-//               are refined twice with residuals from A itself); else Householder QR and one-sided Jacobi SVD of A,
-//               which see singular values that squaring would drown
+//               its condition number proves that no singular value is dropped and the result is accurate (float64
+//               inputs are refined twice with residuals from A itself); else Householder QR and one-sided Jacobi SVD
+//               of A, which see singular values that squaring would drown
 // Ties, exact   a query that equals one of its linearly independent anchors gets exactly that unit vector
 // Empty         empty rows stay empty; Q = 0, K = 0 or h = 0 are legal (h = 0: all weights 0)
 // NaN           non-finite queries, used anchors or sample_weights are an error; so are negative sample_weights, a row
