@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
 # No test may reach for the network, whatever the machine allows.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Code that comes with a test's model must not be copied into the user's cache; libraries read this when imported.
+os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="salt-ext-tests-")
+atexit.register(shutil.rmtree, os.environ["HF_MODULES_CACHE"], ignore_errors=True)
 # Python processes that tests start must not take the source tree they are started in for the installed package.
 os.environ["PYTHONSAFEPATH"] = "1"
 

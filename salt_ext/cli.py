@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from salt_ext.cli_options import (
+    METHOD,
+    OUTPUT,
+    Donor,
+    DonorEmbedding,
+    Dtype,
+    Embedding,
+    Head,
+    KeepMarkers,
+    Match,
+    MatchOption,
+    Seed,
+    Source,
+    Threads,
+    TokenizerOption,
+    TokenMap,
+    TrustRemoteCode,
+)
 from salt_ext.errors import SaltError
 
 # What needs torch's companions (transformers takes seconds to import) is imported inside the commands.
@@ -20,23 +37,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-
-class Match(str, Enum):
-    """How wide anchors are matched."""
-
-    exact = "exact"
-    case = "case"
-    loose = "loose"
-
-
-Source = Annotated[str, typer.Argument(metavar="SOURCE", help="Model to move: a folder or a hub name.")]
-Donor = Annotated[str, typer.Argument(metavar="DONOR", help="Model whose tokenizer it gets: a folder or a hub name.")]
-MatchOption = Annotated[
-    Match, typer.Option(help="What counts as the same token: equal; but for case; but for case and the word marker.")
-]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; torch's own choice if not given.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]
 
 
 def _version(wanted: bool) -> None:
@@ -68,17 +68,45 @@ def transfer(
     donor: Donor,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Folder to make.")],
     aux: Annotated[
-        str, typer.Option(metavar="donor|fasttext:FILE|vectors:FILE", help="Vectors that choose a token's neighbours.")
+        str,
+        typer.Option(
+            metavar="donor|fasttext:FILE|vectors:FILE",
+            rich_help_panel=METHOD,
+            help="Vectors that choose a token's neighbours.",
+        ),
     ] = "donor",
-    temperature: Annotated[float, typer.Option(help="Of the sparsemax; smaller means fewer neighbours.")] = 1.0,
+    temperature: Annotated[
+        float, typer.Option(rich_help_panel=METHOD, help="Of the sparsemax; smaller means fewer neighbours.")
+    ] = 1.0,
     rcond: Annotated[
-        float | None, typer.Option(help="Singular values up to this share of the largest are dropped.")
+        float | None,
+        typer.Option(rich_help_panel=METHOD, help="Singular values up to this share of the largest are dropped."),
     ] = None,
-    ridge: Annotated[float, typer.Option(help="Share of the mean diagonal that damps the fit; 0 as the paper.")] = 0.0,
+    ridge: Annotated[
+        float,
+        typer.Option(rich_help_panel=METHOD, help="Share of the mean diagonal that damps the fit; 0 as the paper."),
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, rich_help_panel=METHOD, help="Seed of everything that is drawn.")] = 0,
     match: MatchOption = Match.exact,
-    seed: Seed = 0,
+    tokenizer: TokenizerOption = None,
+    token_map: TokenMap = None,
+    keep_markers: KeepMarkers = None,
+    pad_to_multiple_of: Annotated[
+        int | None,
+        typer.Option(min=1, rich_help_panel=OUTPUT, help="Round the tables' rows up; as the source did if not given."),
+    ] = None,
+    dtype: Annotated[
+        Dtype | None, typer.Option(rich_help_panel=OUTPUT, help="Convert all weights; kept if not given.")
+    ] = None,
+    link: Annotated[
+        bool, typer.Option("--link", rich_help_panel=OUTPUT, help="Hard-link files that do not change.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", rich_help_panel=OUTPUT, help="Replace an existing output.")] = False,
+    embedding: Embedding = None,
+    head: Head = None,
+    donor_embedding: DonorEmbedding = None,
+    trust_remote_code: TrustRemoteCode = False,
     threads: Threads = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
 ) -> None:
     """Move SOURCE to the tokenizer of DONOR; every embedding row is computed by SALT (Lee et al. 2025)."""
@@ -98,10 +126,20 @@ def transfer(
             temperature=temperature,
             rcond=rcond,
             ridge=ridge,
-            match=match.value,
             seed=seed,
-            threads=threads,
+            match=match.value,
+            tokenizer=tokenizer,
+            token_map=token_map,
+            keep_markers=keep_markers,
+            pad_to_multiple_of=pad_to_multiple_of,
+            dtype=None if dtype is None else dtype.value,
+            link=link,
             force=force,
+            embedding=embedding,
+            head=head,
+            donor_embedding=donor_embedding,
+            trust_remote_code=trust_remote_code,
+            threads=threads,
             progress=progress,
         )
     if not quiet:
@@ -117,14 +155,31 @@ def inspect(
         typer.Option(metavar="FILE", help="Text in the new language to measure both tokenizers on; may be repeated."),
     ] = None,
     match: MatchOption = Match.exact,
+    tokenizer: TokenizerOption = None,
+    token_map: TokenMap = None,
+    keep_markers: KeepMarkers = None,
+    embedding: Embedding = None,
+    head: Head = None,
+    donor_embedding: DonorEmbedding = None,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Show what a transfer would find: special tokens, anchors, bytes per token, warnings. No tensor is read."""
     from rich.console import Console
 
     from salt_ext import inspection
+    from salt_ext.inputs import PairOptions
 
     _quiet_downloads(not sys.stderr.isatty())
-    found = inspection.inspect(source, donor, texts=text or (), match=match.value)
+    options = PairOptions(
+        tokenizer=tokenizer,
+        token_map=token_map,
+        keep_markers=keep_markers,
+        embedding=embedding,
+        head=head,
+        donor_embedding=donor_embedding,
+        trust_remote_code=trust_remote_code,
+    )
+    found = inspection.inspect(source, donor, texts=text or (), match=match.value, options=options)
     inspection.print_inspection(found, Console())
 
 

@@ -57,8 +57,8 @@ def explain(output: str | Path, tokens: Sequence[str]) -> list[Explanation]:
         raise InputError(f"{folder} has no {PLAN_FILE}; expected the output folder of salt-ext transfer")
     plan = TransferPlan.load(folder / PLAN_FILE)
     vocabulary = Vocabulary.from_tokenizer(load_tokenizer(folder), name=str(folder))
-    if vocabulary.size != plan.target_rows:
-        raise InputError(f"{folder}: its tokenizer has {vocabulary.size} ids, its plan {plan.target_rows} rows")
+    if vocabulary.size > plan.target_rows:
+        raise InputError(f"{folder}: its tokenizer has {vocabulary.size} ids, its plan only {plan.target_rows} rows")
     names = _source_tokens(plan, folder)
     return [_explain(plan, vocabulary, names, number) for token in tokens for number in find_token(vocabulary, token)]
 

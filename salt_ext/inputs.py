@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from salt_ext.checkpoint import Checkpoint
+from salt_ext.checkpoint import Checkpoint, ModelOptions
 from salt_ext.errors import InputError
-from salt_ext.vocab import Vocabulary, load_tokenizer
+from salt_ext.protocol import Target, build_target, load_token_map
+from salt_ext.vocab import Anchors, Level, Vocabulary, load_tokenizer, match_vocabularies
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairOptions:
+    """What the user says about the models and the new tokenizer; what each means stands at `salt_ext.transfer`."""
+
+    tokenizer: str | Path | None = None
+    token_map: str | Path | None = None
+    keep_markers: bool | None = None
+    embedding: str | None = None
+    head: str | None = None
+    donor_embedding: str | None = None
+    trust_remote_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -31,32 +45,61 @@ class Model:
 
 @dataclass(frozen=True)
 class Pair:
-    """The source, whose body is kept, and the donor, whose vocabulary is taken."""
+    """The source, whose body is kept, the donor, whose rows are used, and the tokenizer that the new model gets.
+
+    Attributes:
+        source: the model to move.
+        donor: the model whose table is used.
+        target: the new model's tokenizer, and what is known of its special tokens.
+    """
 
     source: Model
     donor: Model
+    target: Target
 
 
-def open_pair(source: str | Path, donor: str | Path) -> Pair:
-    """Opens both models.
+def open_pair(source: str | Path, donor: str | Path, options: PairOptions | None = None) -> Pair:
+    """Opens both models, and makes the new model's tokenizer.
 
     Args:
-        source: folder or hub name of a causal language model in safetensors.
-        donor: folder or hub name of any model with a fast tokenizer and an input embedding table in safetensors.
+        source: folder or hub name of a language model.
+        donor: folder or hub name of any model with a fast tokenizer and an input embedding table.
+        options: what else the user says.
 
     Raises:
         InputError: a model is missing, unreadable or of an unknown architecture, the source has no head, a tokenizer is
-            not a fast one, or a token id lies beyond its model's table.
+            not a fast one, a token id lies beyond its model's table, or the token map names a token that is not there.
     """
-    opened = Pair(_open(source, what="source"), _open(donor, what="donor"))
-    opened.source.checkpoint.vocabulary_tensors()
-    return opened
+    options = options or PairOptions()
+    trust = options.trust_remote_code
+    token_map = None if options.token_map is None else load_token_map(options.token_map)
+    old = _open(source, "source", ModelOptions(options.embedding, options.head, trust))
+    old.checkpoint.vocabulary_tensors()
+    new = _open(donor, "donor", ModelOptions(options.donor_embedding, None, trust), only_input=True)
+    target = build_target(
+        old.tokenizer,
+        new.tokenizer if options.tokenizer is None else _tokenizer(options.tokenizer, "tokenizer", trust),
+        keep_markers=options.keep_markers,
+        token_map=token_map,
+        model_type=old.checkpoint.config.get("model_type"),
+        source_name=str(source),
+        target_name=str(options.tokenizer or donor),
+    )
+    return Pair(old, new, target)
 
 
-def _open(name_or_path: str | Path, *, what: str) -> Model:
-    checkpoint = Checkpoint.open(name_or_path, what=what)
+def match_pair(pair: Pair, *, level: Level = "exact") -> Anchors:
+    """The tokens that the source and the new tokenizer share, see `match_vocabularies`."""
+    target = pair.target
+    return match_vocabularies(
+        pair.source.vocabulary, target.vocabulary, level=level, pairs=target.pairs, mapped=target.mapped
+    )
+
+
+def _open(name_or_path: str | Path, what: str, options: ModelOptions, *, only_input: bool = False) -> Model:
+    checkpoint = Checkpoint.open(name_or_path, what=what, options=options, only_input=only_input)
+    tokenizer = _tokenizer(checkpoint.folder, what, options.trust_remote_code)
     try:
-        tokenizer = load_tokenizer(checkpoint.folder)
         vocabulary = Vocabulary.from_tokenizer(tokenizer, name=str(name_or_path))
     except InputError as error:
         raise InputError(f"{what}: {error}") from error
@@ -64,10 +107,8 @@ def _open(name_or_path: str | Path, *, what: str) -> Model:
     return Model(checkpoint, tokenizer, vocabulary)
 
 
-def special_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[str], list[str]]:
-    """The special tokens that the tokenizer puts before and after every text by itself."""
-    encoded: Any = tokenizer("a")["input_ids"]
-    tokens: Any = tokenizer.convert_ids_to_tokens(encoded)
-    bare: Any = tokenizer("a", add_special_tokens=False)["input_ids"]
-    before = next((n for n in range(len(encoded)) if encoded[n : n + len(bare)] == bare), 0)
-    return list(tokens[:before]), list(tokens[before + len(bare) :])
+def _tokenizer(name_or_path: str | Path, what: str, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+    try:
+        return load_tokenizer(name_or_path, trust_remote_code=trust_remote_code)
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from error

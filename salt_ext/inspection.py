@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
 from salt_ext.errors import InputError
-from salt_ext.inputs import Model, Pair, open_pair, special_frame
+from salt_ext.inputs import Model, Pair, PairOptions, match_pair, open_pair
 from salt_ext.methods.assembly import new_ids
-from salt_ext.vocab import Anchors, Level, anchor_coverage, bytes_per_token, match_vocabularies
+from salt_ext.vocab import Anchors, Level, anchor_coverage, bytes_per_token
+from salt_ext.vocab.losses import changed_lines, lost_features
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 _TEXT_BYTES = 2 << 20
 # Below this share of the target's vocabulary the regression has few tokens to stand on.
 _FEW_ANCHORS = 0.05
+# Characters of a changed line that a warning shows.
+_SHOWN = 60
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,8 @@ class Inspection:
     Attributes:
         pair: the two models.
         anchors: the tokens that they share.
-        texts: for each text file its name, bytes per token of source and donor, and the share of the donor's tokens
-            that are anchors.
+        texts: for each text file its name, bytes per token of the source's tokenizer and of the new one, and the share
+            of the new one's tokens that are anchors.
         warnings: sentences for the user.
     """
 
@@ -42,7 +46,14 @@ class Inspection:
     warnings: list[str]
 
 
-def inspect(source: str | Path, donor: str | Path, *, texts: Sequence[Path] = (), match: Level = "exact") -> Inspection:
+def inspect(
+    source: str | Path,
+    donor: str | Path,
+    *,
+    texts: Sequence[Path] = (),
+    match: Level = "exact",
+    options: PairOptions | None = None,
+) -> Inspection:
     """Compares the vocabularies of two models; no tensor is read.
 
     Args:
@@ -50,32 +61,38 @@ def inspect(source: str | Path, donor: str | Path, *, texts: Sequence[Path] = ()
         donor: folder or hub name.
         texts: UTF-8 files in the target language; the first 2 MiB of each are measured.
         match: how wide anchors are matched, see `match_vocabularies`.
+        options: what else the user says about the models and the new tokenizer.
 
     Raises:
         InputError: see `open_pair`; or a text cannot be read.
     """
     contents = {str(file): _lines(file) for file in texts}
-    pair = open_pair(source, donor)
-    anchors = match_vocabularies(pair.source.vocabulary, pair.donor.vocabulary, level=match)
+    pair = open_pair(source, donor, options)
+    anchors = match_pair(pair, level=match)
     measured = [
         (
             name,
             bytes_per_token(pair.source.tokenizer, lines),
-            bytes_per_token(pair.donor.tokenizer, lines),
-            anchor_coverage(pair.donor.tokenizer, lines, anchors),
+            bytes_per_token(pair.target.tokenizer, lines),
+            anchor_coverage(pair.target.tokenizer, lines, anchors),
         )
         for name, lines in contents.items()
     ]
-    return Inspection(pair, anchors, measured, warnings_of(pair, anchors))
+    return Inspection(pair, anchors, measured, warnings_of(pair, anchors, texts=contents))
 
 
 def special_map(pair: Pair, anchors: Anchors) -> list[dict[str, Any]]:
-    """The target's special tokens: role, spelling, and the source token whose row each gets (None: the mean row)."""
-    source, target = pair.source.vocabulary, pair.donor.vocabulary
+    """The new tokenizer's special tokens and markers, and every token that the user's map names, ascending.
+
+    For each its roles, id, spelling, the source token whose row it gets (None: the mean row, or for an ordinary token
+    one that the method makes), whether it was added, and whether the user's map says so.
+    """
+    source, target = pair.source.vocabulary, pair.target.vocabulary
     partners = dict(zip(anchors.target_ids.tolist(), anchors.source_ids.tolist(), strict=True))
-    names: dict[int, list[str]] = {number: [] for number in sorted(target.special_ids)}
+    shown = {*target.special_ids, *target.roles.values(), *pair.target.pairs, *pair.target.mapped}
+    names: dict[int, list[str]] = {number: [] for number in sorted(shown)}
     for role, number in target.roles.items():
-        names.setdefault(number, []).append(role)
+        names[number].append(role)
     return [
         {
             "roles": sorted(roles),
@@ -83,39 +100,36 @@ def special_map(pair: Pair, anchors: Anchors) -> list[dict[str, Any]]:
             "target": target.tokens[number],
             "source_id": partners.get(number),
             "source": source.tokens[partners[number]] if number in partners else None,
+            "added": number in pair.target.added,
+            "mapped": number in pair.target.mapped,
         }
         for number, roles in names.items()
     ]
 
 
-def warnings_of(pair: Pair, anchors: Anchors) -> list[str]:
-    """What the user should know before relying on the result, one sentence each."""
-    found = []
-    source, target = pair.source.vocabulary, pair.donor.vocabulary
-    normalised = _normalised(pair.donor, "\u00c4Az")
-    if normalised != "\u00c4Az":
-        changes = [
-            change
-            for change, happened in (
-                ("lower-cases", normalised == normalised.lower()),
-                ("strips accents", not {"\u00e4", "\u00c4"} & set(normalised)),
+def warnings_of(pair: Pair, anchors: Anchors, *, texts: Mapping[str, Sequence[str]] | None = None) -> list[str]:
+    """What the user should know before relying on the result, one sentence each.
+
+    Args:
+        pair: the two models.
+        anchors: the tokens that they share.
+        texts: lines of text by name; those that the new tokenizer changes are counted.
+    """
+    target = pair.target.vocabulary
+    found = list(pair.target.warnings)
+    lost = lost_features(pair.target.tokenizer)
+    if lost:
+        kept = f"{', '.join(lost[:-1])} and {lost[-1]}" if len(lost) > 1 else lost[0]
+        found.append(f"the new tokenizer ({target.kind}) loses {kept}: the new model can neither read nor write them")
+    for name, lines in (texts or {}).items():
+        changed = changed_lines(pair.target.tokenizer, lines)
+        if changed is not None:
+            before, after = _around_change(changed.before, changed.after)
+            found.append(
+                f"{changed.lines} of {len(lines)} lines of {name} do not come back from the new tokenizer as "
+                f"they were: {before!r} comes back as {after!r}"
             )
-            if happened
-        ]
-        what = " and ".join(changes) or "changes"
-        found.append(f"the donor's tokenizer {what} every text: the new model cannot write what is lost")
-    sample = "a  b\nc"
-    # A space that some tokenizers put before every text is no loss.
-    if str(pair.donor.tokenizer.decode(_encode(pair.donor, sample))).removeprefix(" ") != sample:
-        found.append("the donor's tokenizer does not keep line breaks or repeated spaces")
-    frame, usual = special_frame(pair.donor.tokenizer), special_frame(pair.source.tokenizer)
-    if (bool(frame[0]), bool(frame[1])) != (bool(usual[0]), bool(usual[1])):
-        found.append(f"the donor's tokenizer frames every text as {_framed(frame)}, the source's as {_framed(usual)}")
-    for role in ("bos", "eos"):
-        stand_in = {"bos": "cls", "eos": "sep"}[role]
-        if role in source.roles and role not in target.roles and stand_in not in target.roles:
-            found.append(f"the target has no {role} token, the source has {source.tokens[source.roles[role]]!r}")
-    plain = int((anchors.kinds != "special").sum())
+    plain = int((~np.isin(anchors.kinds, ("special", "mapped"))).sum())
     if plain < _FEW_ANCHORS * target.size:
         share = plain / target.size
         found.append(f"only {plain} of {target.size} target tokens ({share:.1%}) are anchors: the regression is weak")
@@ -125,10 +139,12 @@ def warnings_of(pair: Pair, anchors: Anchors) -> list[str]:
 def print_inspection(found: Inspection, console: Console) -> None:
     """Prints the special tokens first, since a wrong pair there is the costliest mistake."""
     pair, anchors = found.pair, found.anchors
-    special = Table("role", "target id", "target token", "source token", title="Special tokens", title_justify="left")
+    special = Table("role", "id", "new tokenizer", "source token", title="Special tokens", title_justify="left")
     for entry in special_map(pair, anchors):
-        partner = "none: mean row" if entry["source"] is None else repr(entry["source"])
-        special.add_row(", ".join(entry["roles"]), str(entry["target_id"]), repr(entry["target"]), partner)
+        partner = _no_partner(pair, entry) if entry["source"] is None else repr(entry["source"])
+        name = repr(entry["target"]) + (" (added)" if entry["added"] else "")
+        mark = " (token map)" if entry["mapped"] else ""
+        special.add_row(", ".join(entry["roles"]), str(entry["target_id"]), escape(name), escape(partner + mark))
     console.print(special)
 
     models = Table("", "source", "donor", title="Models", title_justify="left")
@@ -136,7 +152,7 @@ def print_inspection(found: Inspection, console: Console) -> None:
         models.add_row(label, old, new)
     console.print(models)
 
-    target = pair.donor.vocabulary
+    target = pair.target.vocabulary
     tokens = sum(token is not None for token in target.tokens)
     counts = Table("target tokens", "count", "share", title="What becomes of them", title_justify="left")
     rows = {f"anchors, {kind}": count for kind, count in anchors.counts().items()}
@@ -149,13 +165,19 @@ def print_inspection(found: Inspection, console: Console) -> None:
     console.print(f"forms that several ids share: {several}")
 
     if found.texts:
-        texts = Table("text", "source", "donor", "covered by anchors", title="Bytes per token", title_justify="left")
+        texts = Table(
+            "text", "source", "new tokenizer", "covered by anchors", title="Bytes per token", title_justify="left"
+        )
         texts.columns[0].overflow = "fold"
         for name, before, after, covered in found.texts:
             texts.add_row(name, f"{before:.3f}", f"{after:.3f}", f"{covered:.1%}")
         console.print(texts)
     for warning in found.warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False)
+
+
+def _no_partner(pair: Pair, entry: dict[str, Any]) -> str:
+    return "none: mean row" if entry["target_id"] in pair.target.vocabulary.special_ids else "none: a new token"
 
 
 def _describe(model: Model) -> list[tuple[str, str]]:
@@ -186,16 +208,8 @@ def _lines(file: Path) -> list[str]:
     return lines
 
 
-def _encode(model: Model, text: str) -> list[int]:
-    return list(np.asarray(model.tokenizer(text, add_special_tokens=False)["input_ids"]).tolist())
-
-
-def _normalised(model: Model, text: str) -> str:
-    normalizer = getattr(getattr(model.tokenizer, "backend_tokenizer", None), "normalizer", None)
-    changed = text if normalizer is None else str(normalizer.normalize_str(text))
-    # SentencePiece's normalizers write spaces their own way and may put one first.
-    return changed.strip(" \u2581")
-
-
-def _framed(frame: tuple[list[str], list[str]]) -> str:
-    return " ".join([*frame[0], "text", *frame[1]])
+def _around_change(before: str, after: str) -> tuple[str, str]:
+    """Both texts from a little before their first difference."""
+    same = next((n for n, (old, new) in enumerate(zip(before, after, strict=False)) if old != new), len(after))
+    begin = max(0, same - _SHOWN // 4)
+    return before[begin : begin + _SHOWN], after[begin : begin + _SHOWN]

@@ -5,35 +5,41 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from salt_ext import report
+from salt_ext.apply import new_tensors, read_rows
 from salt_ext.checkpoint import (
-    TokenIds,
     check_output,
-    updated_config,
-    updated_generation_config,
+    padded_rows,
+    padding_multiple,
+    reserved_rows,
+    resized_config,
     write_checkpoint,
 )
-from salt_ext.errors import InputError
-from salt_ext.inputs import Model, open_pair
+from salt_ext.forward import forward_check
+from salt_ext.inputs import Model, Pair, PairOptions, match_pair, open_pair
 from salt_ext.inspection import special_map, warnings_of
-from salt_ext.methods import SaltOptions, fit_warnings, salt_plan
+from salt_ext.memory import available_memory, peak_memory
+from salt_ext.methods import KEY_KINDS, fit_warnings, salt_plan
 from salt_ext.plan import TransferPlan
 from salt_ext.progress import Clock, Progress
+from salt_ext.protocol import token_translation, translated_configs
+from salt_ext.settings import DONOR_AUX, Settings
 from salt_ext.tables import TableFacts, examine_table
-from salt_ext.vectors import VectorSource, open_vectors
+from salt_ext.vectors import VectorSource, open_vectors, rows_for
 from salt_ext.verify import verify_output
-from salt_ext.vocab import Level, Vocabulary, match_vocabularies
+from salt_ext.vocab import Anchors, Level, Vocabulary
 
+# The forward pass loads the whole model; no other step's memory grows with it.
+_SHARE_FOR_FORWARD = 4
 PLAN_FILE = "salt_plan.safetensors"
 REPORT_FILE = "salt_report.json"
-DONOR_AUX = "donor"
 
 
 @dataclass(frozen=True)
@@ -60,20 +66,31 @@ def transfer(
     temperature: float = 1.0,
     rcond: float | None = None,
     ridge: float = 0.0,
-    match: Level = "exact",
     seed: int = 0,
-    threads: int | None = None,
+    match: Level = "exact",
+    tokenizer: str | Path | None = None,
+    token_map: str | Path | None = None,
+    keep_markers: bool | None = None,
+    pad_to_multiple_of: int | None = None,
+    dtype: str | torch.dtype | None = None,
+    link: bool = False,
     force: bool = False,
+    embedding: str | None = None,
+    head: str | None = None,
+    donor_embedding: str | None = None,
+    trust_remote_code: bool = False,
+    threads: int | None = None,
     progress: Progress | None = None,
 ) -> TransferResult:
     """Gives a language model the tokenizer of another model, every embedding row computed by SALT (Lee et al. 2025).
 
     Every tensor of the source that the vocabulary indexes goes through one plan: anchors are copied, new tokens
-    regressed onto the anchors that resemble them, the few without an auxiliary vector sampled. dtypes are kept, all
-    other weights are copied. Everything is checked before any work, and the output appears complete or not at all.
+    regressed onto the anchors that resemble them, the few without an auxiliary vector sampled. All other weights are
+    copied. The new tokenizer speaks the source's protocol: its special tokens, its frame around a text, its chat
+    template. Everything is checked before any work, and the output appears complete or not at all.
 
     Args:
-        source: folder or hub name of the causal language model to move, in safetensors.
+        source: folder or hub name of the language model to move: a decoder or an encoder-decoder.
         donor: folder or hub name of the model whose tokenizer and embedding table are used: decoder, encoder or
             encoder-decoder, with a fast tokenizer.
         output: the folder to make.
@@ -83,10 +100,22 @@ def transfer(
         rcond: singular values of the neighbours' donor rows at or below rcond times the largest count as zero; None
             for max(k, h) * eps.
         ridge: this times the mean of the Gram matrix's diagonal is added to it; 0 is the paper's letter.
-        match: how wide anchors are matched: "exact", "case" or "loose", see `match_vocabularies`.
         seed: of the sampled rows.
-        threads: CPU threads; None for torch's own choice.
+        match: how wide anchors are matched: "exact", "case" or "loose", see `match_vocabularies`.
+        tokenizer: folder or hub name of the new tokenizer where it is not the donor's; its tokens' donor vectors are
+            then made of the donor's pieces, see `rows_for`.
+        token_map: a file of pairs of tokens that override all others, see `load_token_map`.
+        keep_markers: whether chat markers and tool tokens of the source that the new tokenizer lacks are added with
+            their rows; None for yes where the source has a chat template.
+        pad_to_multiple_of: the tables' rows are rounded up to a multiple of this; None for what the source did.
+        dtype: convert all floating weights to "bfloat16", "float16", "float32" or "float64"; None keeps them.
+        link: hard-link the files that do not change, where the file system can, instead of copying them.
         force: replace an existing output.
+        embedding: the key of the source's input table, where transformers does not know the architecture.
+        head: the key of the source's output table, if it has one of its own, likewise.
+        donor_embedding: the key of the donor's input table, likewise.
+        trust_remote_code: run Python code that comes with the models.
+        threads: CPU threads; None for torch's own choice.
         progress: told of every step: (step, units done, units in all or 0).
 
     Returns:
@@ -96,127 +125,183 @@ def transfer(
         InputError: something that was given cannot be used; the output is untouched.
         OutputError: the output exists, or cannot be written; nothing is left behind.
     """
-    options = SaltOptions(temperature=temperature, rcond=rcond, ridge=ridge)
-    if isinstance(seed, bool) or not 0 <= seed < 2**63:
-        raise InputError(f"seed is {seed}, expected a whole number from 0 to 2**63 - 1")
-    if match not in get_args(Level):
-        raise InputError(f"match is {match!r}, expected one of {', '.join(get_args(Level))}")
-    given = {
-        "aux": aux,
-        "temperature": temperature,
-        "rcond": rcond,
-        "ridge": ridge,
-        "match": match,
-        "seed": seed,
-        "threads": threads,
-    }
+    settings = Settings(
+        aux=aux,
+        temperature=temperature,
+        rcond=rcond,
+        ridge=ridge,
+        seed=seed,
+        match=match,
+        models=PairOptions(
+            tokenizer=tokenizer,
+            token_map=token_map,
+            keep_markers=keep_markers,
+            embedding=embedding,
+            head=head,
+            donor_embedding=donor_embedding,
+            trust_remote_code=trust_remote_code,
+        ),
+        pad_to_multiple_of=pad_to_multiple_of,
+        dtype=dtype,
+        link=link,
+        threads=threads,
+    )
     clock = Clock(progress)
     with _cpu_threads(threads):
         with clock.step("open the models"):
             vectors = None if aux == DONOR_AUX else open_vectors(aux)
-            pair = open_pair(source, donor)
+            pair = open_pair(source, donor, settings.models)
             folders = [pair.source.checkpoint.folder, pair.donor.checkpoint.folder]
             resolved = check_output(Path(output), inputs=folders, force=force)
+        return _Job(settings, pair, vectors, resolved, clock).run(force=force)
+
+
+@dataclass
+class _Job:
+    """One transfer, its inputs opened."""
+
+    settings: Settings
+    pair: Pair
+    vectors: VectorSource | None
+    output: Path
+    clock: Clock
+
+    def run(self, *, force: bool) -> TransferResult:
+        """Plans, writes and checks."""
+        clock, settings, checkpoint = self.clock, self.settings, self.pair.source.checkpoint
+        new, target = self.pair.target, self.pair.target.vocabulary
         with clock.step("match the vocabularies"):
-            anchors = match_vocabularies(pair.source.vocabulary, pair.donor.vocabulary, level=match)
-        with clock.step("read the tables"):
-            before = _examine_source(pair.source)
-            donor_table = pair.donor.checkpoint.input_table()
-            donor_facts = examine_table(donor_table, name="donor: its table", tokens=pair.donor.vocabulary.tokens)
-        with clock.step("read the auxiliary vectors"):
-            target = pair.donor.vocabulary
-            auxiliary = donor_table if vectors is None else _look_up(vectors, target)
-        with clock.step("regress the new tokens"):
-            plan = salt_plan(
-                auxiliary,
-                donor_table,
-                anchors,
-                target,
-                source_rows=pair.source.vocabulary.size,
-                options=options,
-                seed=seed,
-                metadata={
-                    "method": "salt",
-                    "source": str(source),
-                    "donor": str(donor),
-                    "source_tokens": report.readable_tokens(pair.source.vocabulary),
-                },
-                progress=clock.advance,
+            anchors = match_pair(self.pair, level=settings.match)
+            configs = translated_configs(
+                checkpoint.config,
+                checkpoint.generation_config,
+                tokens=token_translation(anchors, self.pair.source.vocabulary, target),
+                pad=target.roles.get("pad"),
             )
-        width = donor_table.shape[1]
-        del auxiliary, donor_table
+        with clock.step("read the source's tables"):
+            before = _examine_source(self.pair.source)
+        plan, donor, width = self._plan(anchors)
+        warnings = [
+            *warnings_of(self.pair, anchors),
+            *configs.warnings,
+            *fit_warnings(plan, width, settings.method()),
+        ]
         after: dict[str, Tensor] = {}
         written: dict[str, Any] = {}
 
-        def make(name: str) -> Tensor:
-            table = plan.apply(pair.source.checkpoint.read(name))
+        def seen(name: str, table: Tensor) -> None:
             after[name] = examine_table(table, name=f"the new {name}", tokens=target.tokens).norms
-            clock.advance(len(after), len(before))
-            return table
 
         def finish(folder: Path) -> None:
             plan.save(folder / PLAN_FILE)
+            peak = peak_memory()
             with clock.step("check the output"):
-                checks = verify_output(folder, pair.source.checkpoint, plan, target)
+                checks = verify_output(folder, checkpoint, plan, tokenizer=new.tokenizer, dtype=settings.torch_dtype())
+                checks.append(self._run_both(folder, anchors))
             written.update(
                 report.build_report(
-                    pair=pair,
+                    pair=self.pair,
                     anchors=anchors,
                     plan=plan,
-                    options=given,
-                    vectors=None if vectors is None else {"name": vectors.name, "dimensions": vectors.dim},
-                    special=special_map(pair, anchors),
+                    options=settings.as_json(),
+                    vectors=self.vectors,
+                    special=special_map(self.pair, anchors),
                     before=before,
-                    donor=donor_facts,
+                    donor=donor,
                     after=after,
                     checks=checks,
-                    warnings=[*warnings_of(pair, anchors), *fit_warnings(plan, width, options)],
+                    warnings=warnings,
                     seconds=clock.seconds,
+                    peak_memory=peak,
                 )
             )
             report.write_report(written, folder / REPORT_FILE)
 
         with clock.step("write the output"):
-            checkpoint = pair.source.checkpoint
-            ids = _token_ids(target)
             write_checkpoint(
                 checkpoint,
-                resolved,
-                tables={name: partial(make, name) for name in before},
-                config=updated_config(checkpoint.config, rows=plan.target_rows, ids=ids),
-                generation_config=updated_generation_config(checkpoint.generation_config, ids=ids),
-                tokenizer=pair.donor.tokenizer,
+                self.output,
+                tensors=new_tensors(checkpoint, plan, dtype=settings.torch_dtype(), seen=seen),
+                config=resized_config(configs.config, rows=plan.target_rows),
+                generation_config=configs.generation_config,
+                tokenizer=new.tokenizer,
                 extra=finish,
                 force=force,
+                link=settings.link,
+                dtype=settings.torch_dtype(),
+                advance=clock.advance,
             )
-    return TransferResult(resolved, plan, written)
+        return TransferResult(self.output, plan, written)
+
+    def _plan(self, anchors: Anchors) -> tuple[TransferPlan, TableFacts, int]:
+        """The plan, and the facts and the width of the donor's table."""
+        pair, clock = self.pair, self.clock
+        target, donor = pair.target.vocabulary, pair.donor
+        with clock.step("read the donor's table"):
+            table = donor.checkpoint.input_table()
+            facts = examine_table(table, name="donor: its table", tokens=donor.vocabulary.tokens)
+            rows = rows_for(target, donor.vocabulary, donor.tokenizer, table)
+            del table
+        with clock.step("read the auxiliary vectors"):
+            auxiliary = rows if self.vectors is None else _look_up(self.vectors, target)
+        with clock.step("regress the new tokens"):
+            plan = salt_plan(
+                auxiliary,
+                rows,
+                anchors,
+                target,
+                source_rows=pair.source.vocabulary.size,
+                rows=self._rows(),
+                options=self.settings.method(),
+                seed=self.settings.seed,
+                metadata={
+                    "method": "salt",
+                    "source": pair.source.vocabulary.name,
+                    "donor": donor.vocabulary.name,
+                    "source_tokens": report.readable_tokens(pair.source.vocabulary),
+                },
+                progress=clock.advance,
+            )
+        return plan, facts, rows.shape[1]
+
+    def _rows(self) -> int:
+        """Rows of the new tables: the tokens, rows that the model reserves, and padding."""
+        source = self.pair.source
+        multiple = self.settings.pad_to_multiple_of
+        if multiple is None:
+            multiple = padding_multiple(source.vocabulary.size, source.checkpoint.rows)
+        return padded_rows(self.pair.target.vocabulary.size + reserved_rows(source.checkpoint.config), multiple)
+
+    def _run_both(self, folder: Path, anchors: Anchors) -> str:
+        """One forward pass of both models; copied text tokens only, since special ones may change what is computed."""
+        text = np.isin(anchors.kinds, KEY_KINDS)
+        return forward_check(
+            self.pair.source.checkpoint.folder,
+            folder,
+            list(zip(anchors.source_ids[text].tolist(), anchors.target_ids[text].tolist(), strict=True)),
+            budget=available_memory() // _SHARE_FOR_FORWARD,
+            dtype=self.settings.torch_dtype(),
+            trust_remote_code=self.settings.models.trust_remote_code,
+        )
 
 
 def _examine_source(source: Model) -> dict[str, TableFacts]:
     checkpoint, tokens = source.checkpoint, source.vocabulary.tokens
     names = checkpoint.vocabulary_tensors().names
-    return {name: examine_table(checkpoint.read(name), name=f"source: {name}", tokens=tokens) for name in names}
+    return {
+        name: examine_table(read_rows(checkpoint, name, rows=len(tokens)), name=f"source: {name}", tokens=tokens)
+        for name in names
+    }
 
 
 def _look_up(vectors: VectorSource, target: Vocabulary) -> Tensor:
     return torch.from_numpy(vectors.lookup([form.text if form is not None else None for form in target.forms]))
 
 
-def _token_ids(target: Vocabulary) -> TokenIds:
-    """Ids for the configurations; an encoder's cls and sep begin and end a text where it has no bos and eos."""
-    stand_ins = {"bos": "cls", "eos": "sep", "pad": "pad"}
-    return {role: target.roles.get(role, target.roles.get(other)) for role, other in stand_ins.items()}
-
-
 @contextmanager
 def _cpu_threads(threads: int | None) -> Iterator[None]:
-    if threads is None:
-        yield
-        return
-    if threads < 1:
-        raise InputError(f"threads is {threads}, expected a whole number of at least 1")
     usual = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(threads or usual)
     try:
         yield
     finally:

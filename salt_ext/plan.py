@@ -56,7 +56,7 @@ class TransferPlan:
     Attributes:
         crow_indices: int64 [target_rows + 1], where each row's entries begin and end.
         col_indices: int64 [nnz], source token ids, strictly ascending within a row.
-        values: float32 [nnz], finite. A COPIED row has the single entry 1; AVERAGED, SAMPLED and PADDING rows have none.
+        values: float32 [nnz], finite. A COPIED row has the single entry 1; only COPIED and REGRESSED rows have entries.
         provenance: uint8 [target_rows], values of `Provenance`.
         residual: float32 [target_rows], ||q - wA|| / ||q|| in donor space; nan where there was no regression.
         source_rows: the number of source rows that are tokens. A table may have more: rows from here on are padding,
@@ -172,7 +172,7 @@ class TransferPlan:
                     raise InputError(f"{path} is not a transfer plan: it lacks {', '.join(sorted(missing))}")
                 tensors = {name: file.get_tensor(name) for name in _DTYPES}
         except (OSError, safetensors.SafetensorError) as error:
-            raise InputError(f"{path} cannot be read as a transfer plan: {error}") from error
+            raise InputError(f"{path} cannot be read as a transfer plan: {error!s:.300}") from error
         numbers = {name: metadata.get(name, "") for name in ("seed", "source_rows")}
         if not all(text.isascii() and text.isdigit() and len(text) < 20 for text in numbers.values()):
             raise InputError(f"{path} is not a transfer plan: its seed or source_rows is not a number")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from hashlib import sha256
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from salt_ext.inputs import Model, Pair
     from salt_ext.tables import TableFacts
+    from salt_ext.vectors import VectorSource
 
 _PACKAGES = ("salt-ext", "torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "numpy")
 # The list is there to be looked through by a person; its full length stands beside it.
@@ -42,7 +42,7 @@ def build_report(
     anchors: Anchors,
     plan: TransferPlan,
     options: Mapping[str, Any],
-    vectors: Mapping[str, Any] | None,
+    vectors: VectorSource | None,
     special: Sequence[Mapping[str, Any]],
     before: Mapping[str, TableFacts],
     donor: TableFacts,
@@ -50,6 +50,7 @@ def build_report(
     checks: Sequence[str],
     warnings: Sequence[str],
     seconds: Mapping[str, float],
+    peak_memory: int,
 ) -> dict[str, Any]:
     """Everything that salt_report.json holds; numbers only where they are known, null elsewhere.
 
@@ -58,7 +59,7 @@ def build_report(
         anchors: the tokens that they share.
         plan: how each row was made.
         options: what the user asked for.
-        vectors: name and dimensions of the auxiliary vectors; None for the donor's own table.
+        vectors: the auxiliary vectors; None for the donor's own table.
         special: the map of special tokens.
         before: facts of each vocabulary tensor of the source.
         donor: facts of the donor's table.
@@ -66,8 +67,9 @@ def build_report(
         checks: what was verified.
         warnings: sentences for the user.
         seconds: wall time by step.
+        peak_memory: bytes, before the model was loaded for a forward pass.
     """
-    target = pair.donor.vocabulary
+    target = pair.target.vocabulary
     sampled = plan.rows(Provenance.SAMPLED).tolist()
     return {
         "made_by": "salt-ext",
@@ -78,7 +80,9 @@ def build_report(
             "other weights are copied unread",
             "source": _model_facts(pair.source, {name: facts.sha256 for name, facts in before.items()}),
             "donor": _model_facts(pair.donor, {"input table": donor.sha256}),
-            "auxiliary vectors": dict(vectors) if vectors is not None else {"name": "the donor's input table"},
+            "auxiliary vectors": {"name": "the donor's input table"}
+            if vectors is None
+            else {"name": vectors.name, "dimensions": vectors.dim},
         },
         "options": dict(options),
         "machine": {
@@ -88,6 +92,12 @@ def build_report(
             "python": platform.python_version(),
             "system": platform.platform(),
             "packages": {name: version(name) for name in _PACKAGES},
+        },
+        "tokenizer": {
+            "name": target.name,
+            "kind": target.kind,
+            "ids": target.size,
+            "added": [[number, target.tokens[number]] for number in pair.target.added],
         },
         "special_tokens": [dict(entry) for entry in special],
         "anchors": {"by_class": anchors.counts(), "total": len(anchors), "collisions": dict(anchors.collisions)},
@@ -101,7 +111,7 @@ def build_report(
         "checks": list(checks),
         "warnings": list(warnings),
         "seconds": {name: round(value, 4) for name, value in seconds.items()},
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_memory_bytes": peak_memory,
     }
 
 
@@ -122,7 +132,7 @@ def print_summary(report: Mapping[str, Any], output: Path, console: Console) -> 
     """Prints what a person wants to see of a finished transfer."""
     rows, total = report["rows"], max(1, report["rows"]["total"])
     table = Table("rows", "count", "share", title=f"{output}", title_justify="left")
-    for kind in ("copied", "regressed", "averaged", "sampled"):
+    for kind in (kind.name.lower() for kind in Provenance):
         table.add_row(kind, f"{rows[kind]:,}", f"{rows[kind] / total:.1%}")
     console.print(table)
     classes = ", ".join(f"{count:,} {kind}" for kind, count in report["anchors"]["by_class"].items())

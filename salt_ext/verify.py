@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
-from salt_ext.checkpoint import Checkpoint
-from salt_ext.errors import OutputError
+from salt_ext.checkpoint import Checkpoint, config_rows
+from salt_ext.errors import InputError, OutputError
 from salt_ext.plan import Provenance, TransferPlan
-from salt_ext.vocab import Vocabulary, load_tokenizer
+from salt_ext.vocab import load_tokenizer
 
 _BLOCK = 4096
+_FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+# Words, punctuation, spaces, letters outside ASCII, a line break, digits: each family has its own way with one of them.
+_SAMPLES = ("Hello world!", "  two  spaces,\nÄpfel und Straße 1234.", "Tiếng Việt — 中文 🙂", "")
 
 
-def verify_output(folder: Path, source: Checkpoint, plan: TransferPlan, target: Vocabulary) -> list[str]:
+def verify_output(
+    folder: Path,
+    source: Checkpoint,
+    plan: TransferPlan,
+    *,
+    tokenizer: PreTrainedTokenizerBase,
+    dtype: torch.dtype | None = None,
+) -> list[str]:
     """Checks a finished folder against its source.
 
     Args:
         folder: the new model's folder.
         source: the checkpoint that it was made from.
         plan: how its rows were made.
-        target: the vocabulary that its tokenizer must have.
+        tokenizer: what was saved in the folder.
+        dtype: what the floating tensors were converted to; None where they were kept.
 
     Returns:
         What was checked, one phrase each, for the report.
@@ -31,35 +43,70 @@ def verify_output(folder: Path, source: Checkpoint, plan: TransferPlan, target: 
     Raises:
         OutputError: something is not as it must be; a full or failing disk can do that.
     """
-    made = Checkpoint.open(folder, what="output")
-    before, after = source.vocabulary_tensors(), made.vocabulary_tensors()
+    before = source.vocabulary_tensors()
+    try:
+        made = Checkpoint.open(folder, what="output", options=source.options)
+        after = made.vocabulary_tensors()
+        again = load_tokenizer(folder, trust_remote_code=source.options.trust_remote_code)
+    except InputError as error:  # what was written is no input: it is the writing that failed
+        raise OutputError(f"the new model cannot be opened again: {error}") from error
     _require(
         (after.input, after.head, after.others, after.tied) == (before.input, before.head, before.others, before.tied),
         f"{folder}: its vocabulary tensors are {after.names}, expected {before.names}",
     )
-    kept = {name: (info.dtype, info.shape) for name, info in source.tensors.items() if name not in before.duplicates}
-    expected: Mapping[str, object] = kept | {
-        name: (source.tensors[name].dtype, (plan.target_rows, *source.tensors[name].shape[1:])) for name in before.names
-    }
-    found = {name: (info.dtype, info.shape) for name, info in made.tensors.items()}
-    _require(found == expected, f"{folder}: its tensors do not have the names, dtypes and shapes expected")
+    _require(_tensors(made) == _expected(source, plan.target_rows, dtype), f"{folder}: {_WRONG_TENSORS}")
+    rows = config_rows(made.config)
+    _require(rows == plan.target_rows, f"{folder}: its configuration states {rows} rows, expected {plan.target_rows}")
     copied = plan.rows(Provenance.COPIED)
     partners = plan.col_indices[plan.crow_indices[copied]]
     for name in before.names:
-        new, old = made.read(name), source.read(name)
+        new, old = (model.read(name).movedim(before.dims[name], 0) for model in (made, source))
         _require(_finite(new), f"{folder}: {name} holds NaN or infinity")
-        _require(_same_rows(new, copied, old, partners), f"{folder}: anchors of {name} differ from the source's rows")
-    again = Vocabulary.from_tokenizer(load_tokenizer(folder), name="output")
+        # A table with fewer rows than tokens is read at row 0 for the others.
+        places = torch.where(partners < old.shape[0], partners, 0)
+        _require(_same_rows(new, copied, old, places), f"{folder}: anchors of {name} differ from the source's rows")
     _require(
-        (again.tokens, again.roles) == (target.tokens, target.roles),
-        f"{folder}: the saved tokenizer has another vocabulary than the donor's",
+        _behaviour(again) == _behaviour(tokenizer), f"{folder}: the saved tokenizer is not opened again as it was made"
     )
     return [
-        "keys, dtypes, shapes and tied tensors as the source's",
+        "keys, dtypes, shapes and tied tensors as the source's" + ("" if dtype is None else f", converted to {dtype}"),
         "rows finite",
-        "anchors bit-equal",
-        "saved tokenizer reloads with the donor's vocabulary",
+        "anchors bit-equal" + ("" if dtype is None else " to the source's, converted"),
+        "saved tokenizer reloads with the same vocabulary, special tokens and encodings",
     ]
+
+
+_WRONG_TENSORS = "its tensors do not have the names, dtypes and shapes expected"
+
+
+def _tensors(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {name: (info.torch_dtype or info.dtype, info.shape) for name, info in checkpoint.tensors.items()}
+
+
+def _expected(source: Checkpoint, rows: int, dtype: torch.dtype | None) -> dict[str, Any]:
+    vocabulary = source.vocabulary_tensors()
+    expected = {}
+    for name, (old, shape) in _tensors(source).items():
+        if name in vocabulary.duplicates:
+            continue
+        if name in vocabulary.names:
+            dim = vocabulary.dims[name]
+            shape = (*shape[:dim], rows, *shape[dim + 1 :])
+        expected[name] = (dtype if dtype is not None and old in _FLOATING else old, shape)
+    return expected
+
+
+def _behaviour(tokenizer: PreTrainedTokenizerBase) -> tuple[Any, ...]:
+    """All that a model notices of its tokenizer."""
+    return (
+        tokenizer.get_vocab(),
+        tokenizer.special_tokens_map,
+        tokenizer.padding_side,
+        tokenizer.chat_template,
+        [tokenizer(text)["input_ids"] for text in _SAMPLES],
+        [tokenizer(text, add_special_tokens=False)["input_ids"] for text in _SAMPLES],
+        tokenizer(_SAMPLES[0], _SAMPLES[1])["input_ids"],
+    )
 
 
 def _require(condition: bool, message: str) -> None:
@@ -75,7 +122,7 @@ def _same_rows(new: Tensor, new_rows: Tensor, old: Tensor, old_rows: Tensor) -> 
     return all(
         torch.equal(
             new[new_rows[begin : begin + _BLOCK]].contiguous().view(torch.uint8),
-            old[old_rows[begin : begin + _BLOCK]].contiguous().view(torch.uint8),
+            old[old_rows[begin : begin + _BLOCK]].to(new.dtype).contiguous().view(torch.uint8),
         )
         for begin in range(0, len(new_rows), _BLOCK)
     )

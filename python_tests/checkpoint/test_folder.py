@@ -78,7 +78,11 @@ def test_file_instead_of_folder(tmp_path):
         ({"config.json": "[1]"}, "holds a JSON list"),
         ({"config.json": "{}"}, "names no model_type"),
         ({"config.json": '{"model_type": "llama"}'}, "holds neither model.safetensors nor"),
-        ({"config.json": '{"model_type": "llama"}', "pytorch_model.bin": ""}, "no safetensors, only pytorch_model.bin"),
+        (
+            {"config.json": '{"model_type": "llama"}', "pytorch_model.bin": ""},
+            "pytorch_model.bin is not a file of torch.save",
+        ),
+        ({"config.json": '{"model_type": "llama"}', "tf_model.h5": ""}, "no safetensors, only tf_model.h5"),
     ],
 )
 def test_incomplete_folders(tmp_path, files, message):

@@ -1,13 +1,10 @@
-"""The folder appears complete or not at all: kills, full disks, failures, races."""
+"""The folder appears complete or not at all: full disks, failures, outputs that appear meanwhile."""
 
 from __future__ import annotations
 
 import os
-import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,43 +13,6 @@ from salt_ext.checkpoint import check_output, staging
 from salt_ext.checkpoint.staging import staged_folder
 from salt_ext.errors import OutputError
 
-FILES = 30
-# The module alone, so that a child starts in milliseconds and the kills fall into the writing.
-CHILD = """
-import importlib.util, pathlib, sys, types
-root, output, force, tag, count = sys.argv[1:]
-def load(name, path):
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-sys.modules["salt_ext"] = types.ModuleType("salt_ext")
-load("salt_ext.errors", root + "/errors.py")
-staging = load("staging", root + "/checkpoint/staging.py")
-print("ready", flush=True)
-with staging.staged_folder(pathlib.Path(output), force=force == "force") as folder:
-    for number in range(int(count)):
-        (folder / f"{number}.txt").write_bytes(tag.encode() * 50_000)
-    (folder / "config.json").write_text("{}")
-"""
-PACKAGE = Path(staging.__file__).parent.parent
-
-
-def _child(output: Path, *, force: bool, tag: str) -> subprocess.Popen[bytes]:
-    arguments = [
-        sys.executable,
-        "-S",
-        "-c",
-        CHILD,
-        str(PACKAGE),
-        str(output),
-        "force" if force else "no",
-        tag,
-        str(FILES),
-    ]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-
 
 def _write(output: Path, files: dict[str, bytes], *, force: bool = False, failure: BaseException | None = None) -> None:
     with staged_folder(output, force=force) as folder:
@@ -60,74 +20,6 @@ def _write(output: Path, files: dict[str, bytes], *, force: bool = False, failur
             (folder / name).write_bytes(content)
         if failure is not None:
             raise failure
-
-
-def _tag(output: Path) -> str:
-    """Which run made this folder; fails when it is not complete."""
-    assert len(list(output.iterdir())) == FILES + 1
-    tags = {(output / f"{number}.txt").read_bytes() for number in range(FILES)}
-    assert len(tags) == 1
-    content = tags.pop().decode()
-    assert len(content) == 50_000
-    return content[0]
-
-
-def _duration(tmp_path: Path) -> float:
-    child = _child(tmp_path / "timed", force=False, tag="t")
-    assert child.stdout.readline() == b"ready\n"
-    begin = time.perf_counter()
-    child.wait()
-    assert child.returncode == 0
-    return time.perf_counter() - begin
-
-
-@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
-def test_kill_at_any_moment(tmp_path):
-    """25 kills: the output is absent or whole, leftovers are hidden, and the next run sweeps them away."""
-    duration = _duration(tmp_path)
-    generator = random.Random(3)
-    absent = 0
-    for number in range(25):
-        output = tmp_path / f"out{number}"
-        child = _child(output, force=False, tag="n")
-        assert child.stdout.readline() == b"ready\n"
-        time.sleep(generator.uniform(0, 1.2) * duration)
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        absent += not output.exists()
-        if output.exists():
-            assert _tag(output) == "n"
-        assert all(path.name.startswith(".") for path in tmp_path.glob(f"*out{number}*") if path != output)
-    assert absent >= 5
-    leftovers = list(tmp_path.glob(".out*"))
-    assert leftovers
-    for left in leftovers:
-        name = left.name.split(".salt-")[0][1:]
-        with staged_folder(tmp_path / name, force=True):
-            pass
-    assert not list(tmp_path.glob(".out*"))
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="needs the atomic exchange of folders")
-def test_kill_while_an_existing_output_is_replaced(tmp_path):
-    """15 kills with force: at any moment there is a whole output, the old one or the new one."""
-    duration = _duration(tmp_path)
-    output = tmp_path / "out"
-    child = _child(output, force=False, tag="0")
-    assert child.wait() == 0
-    generator = random.Random(4)
-    for number in range(15):
-        previous, tag = _tag(output), chr(ord("a") + number)
-        child = _child(output, force=True, tag=tag)
-        assert child.stdout.readline() == b"ready\n"
-        time.sleep(generator.uniform(0.3, 1.2) * duration)
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        assert _tag(output) in (previous, tag)
-    child = _child(output, force=True, tag="z")
-    assert child.wait() == 0
-    assert _tag(output) == "z"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "timed"]
 
 
 def test_failure_leaves_nothing(tmp_path):
@@ -185,6 +77,30 @@ def test_two_runs_at_once(tmp_path):
         first()
     assert [path.name for path in output.iterdir()] == ["second"]
     assert list(tmp_path.iterdir()) == [output]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_output_that_appears_between_question_and_answer(tmp_path, monkeypatch, force):
+    output = tmp_path / "out"
+    _write(output, {"config.json": b"other"})
+    answers = iter([False])
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: next(answers, True) if path == output else exists(path))
+    if not force:
+        with pytest.raises(OutputError, match="appeared while it was being made"):
+            _write(output, {"config.json": b"mine"})
+    else:
+        _write(output, {"config.json": b"mine"}, force=True)
+    assert (output / "config.json").read_bytes() == (b"mine" if force else b"other")
+    assert list(tmp_path.iterdir()) == [output]
+
+
+def test_read_only_disk(small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with pytest.raises(OutputError, match="is not writable"):
+        check_output(small_disk / "out", inputs=[], force=False)
+    with pytest.raises(OutputError, match="out cannot be written: Read-only file system"):
+        _write(small_disk / "out", {"file": b""})
 
 
 def test_only_the_dead_are_swept_away(tmp_path):

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
 from salt_ext.checkpoint import Checkpoint, VocabularyTensors
 from salt_ext.errors import InputError
 
+
+def _found(
+    table: str, head: str | None, others: tuple[str, ...] = (), duplicates: tuple[str, ...] = ()
+) -> VocabularyTensors:
+    names = [table, *([head] if head else []), *others]
+    return VocabularyTensors(table, head, others, head is None, duplicates, dict.fromkeys(names, 0))
+
+
 SOURCES = {
-    "llama-tied": VocabularyTensors("model.embed_tokens.weight", None, (), True, ()),
-    "llama-untied": VocabularyTensors("model.embed_tokens.weight", "lm_head.weight", (), False, ()),
-    "llama-square": VocabularyTensors("model.embed_tokens.weight", "lm_head.weight", (), False, ()),
-    "gpt2": VocabularyTensors("transformer.wte.weight", None, (), True, ()),
-    "gpt-neox": VocabularyTensors("gpt_neox.embed_in.weight", "embed_out.weight", (), False, ()),
-    "gpt-j": VocabularyTensors("transformer.wte.weight", "lm_head.weight", ("lm_head.bias",), False, ()),
-    "opt": VocabularyTensors("model.decoder.embed_tokens.weight", None, (), True, ()),
-    "gemma3": VocabularyTensors("language_model.model.embed_tokens.weight", None, (), True, ()),
+    "llama-tied": _found("model.embed_tokens.weight", None),
+    "llama-untied": _found("model.embed_tokens.weight", "lm_head.weight"),
+    "llama-square": _found("model.embed_tokens.weight", "lm_head.weight"),
+    "gpt2": _found("transformer.wte.weight", None),
+    "gpt-neox": _found("gpt_neox.embed_in.weight", "embed_out.weight"),
+    "gpt-j": _found("transformer.wte.weight", "lm_head.weight", ("lm_head.bias",)),
+    "opt": _found("model.decoder.embed_tokens.weight", None),
+    "gemma3": _found("language_model.model.embed_tokens.weight", None),
 }
 
 
@@ -80,7 +88,7 @@ def test_duplicate_of_a_tied_table(make_checkpoint):
     folder, model = make_checkpoint("llama-tied")
     _add(folder, {"lm_head.weight": model.get_input_embeddings().weight.detach().clone()})
     found = Checkpoint.open(folder).vocabulary_tensors()
-    assert found == VocabularyTensors("model.embed_tokens.weight", None, (), True, ("lm_head.weight",))
+    assert found == _found("model.embed_tokens.weight", None, (), ("lm_head.weight",))
 
 
 def test_head_that_contradicts_a_tied_configuration_is_separate(make_checkpoint):
@@ -101,7 +109,7 @@ def test_sequence_to_sequence_source_with_a_head_of_its_own(make_checkpoint):
     shared = model.get_input_embeddings().weight.detach().clone()
     _add(folder, {"lm_head.weight": shared + 1, "encoder.embed_tokens.weight": shared.clone()})
     found = Checkpoint.open(folder).vocabulary_tensors()
-    assert found == VocabularyTensors("shared.weight", "lm_head.weight", (), False, ("encoder.embed_tokens.weight",))
+    assert found == _found("shared.weight", "lm_head.weight", (), ("encoder.embed_tokens.weight",))
 
 
 def test_tied_model_that_stores_only_its_head(make_checkpoint):
@@ -109,7 +117,7 @@ def test_tied_model_that_stores_only_its_head(make_checkpoint):
     weight = model.get_input_embeddings().weight.detach().clone()
     _add(folder, {"lm_head.weight": weight}, drop=("model.embed_tokens.weight",))
     source = Checkpoint.open(folder)
-    assert source.vocabulary_tensors() == VocabularyTensors("lm_head.weight", None, (), True, ())
+    assert source.vocabulary_tensors() == _found("lm_head.weight", None)
     assert torch.equal(source.input_table(), weight)
 
 
@@ -118,6 +126,88 @@ def test_extra_prediction_head_is_found_by_shape(make_checkpoint):
     _add(folder, {"model.layers.9.shared_head.head.weight": torch.randn(96, 32), "model.extra.weight": torch.ones(96)})
     found = Checkpoint.open(folder).vocabulary_tensors()
     assert found.others == ("model.layers.9.shared_head.head.weight",)
+
+
+def test_extra_prediction_layers_that_transformers_ignores(make_checkpoint):
+    folder, model = make_checkpoint("llama-tied")
+    table = model.get_input_embeddings().weight.detach().clone()
+    extra = {"model.layers.2.embed_tokens.weight": table, "model.layers.2.shared_head.head.weight": torch.randn(96, 32)}
+    _add(folder, extra | {"model.layers.2.eh_proj.weight": torch.randn(32, 64)})
+    found = Checkpoint.open(folder).vocabulary_tensors()
+    assert found == _found("model.embed_tokens.weight", None, tuple(extra))
+
+
+def test_tensors_that_are_put_together_from_several_are_no_tables(tmp_path):
+    # The file has one matrix per expert, each of the table's shape, which no parameter of the model is called like.
+    config = transformers.MixtralConfig(
+        vocab_size=96, hidden_size=32, intermediate_size=96, num_hidden_layers=1, num_attention_heads=4,
+        num_key_value_heads=2, num_local_experts=2,
+    )  # fmt: skip
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    source = Checkpoint.open(tmp_path)
+    assert source.tensors["model.layers.0.block_sparse_moe.experts.0.w1.weight"].shape == (96, 32)
+    assert source.vocabulary_tensors() == _found("model.embed_tokens.weight", "lm_head.weight")
+
+
+@pytest.mark.parametrize("kept", ["shared", "encoder.embed_tokens", "decoder.embed_tokens"])
+def test_shared_table_under_any_of_its_names(make_checkpoint, kept):
+    folder, model = make_checkpoint("t5", "seq2seq")
+    weight = model.get_input_embeddings().weight.detach().clone()
+    _add(folder, {f"{kept}.weight": weight}, drop=("shared.weight",) if kept != "shared" else ())
+    assert Checkpoint.open(folder).vocabulary_tensors() == _found(f"{kept}.weight", None)
+    loaded = type(model).from_pretrained(folder)
+    assert torch.equal(loaded.get_input_embeddings().weight, weight)
+
+
+def test_tables_that_contradict_a_tied_configuration(make_checkpoint):
+    folder, model = make_checkpoint("t5", "seq2seq")
+    shared = model.get_input_embeddings().weight.detach().clone()
+    _add(folder, {"encoder.embed_tokens.weight": shared + 1, "decoder.embed_tokens.weight": shared.clone()})
+    found = Checkpoint.open(folder).vocabulary_tensors()
+    assert found == _found("shared.weight", None, ("encoder.embed_tokens.weight",), ("decoder.embed_tokens.weight",))
+    loaded = type(model).from_pretrained(folder)
+    assert torch.equal(loaded.encoder.embed_tokens.weight, shared + 1)
+
+
+@pytest.mark.parametrize("architectures", [None, ["ModelOfAnotherLibrary"]])
+def test_encoder_decoder_without_its_class(make_checkpoint, architectures):
+    folder, _ = make_checkpoint("t5", "seq2seq")
+    _edit_config(folder, architectures=architectures)
+    assert Checkpoint.open(folder).vocabulary_tensors() == _found("shared.weight", None)
+
+
+@pytest.mark.parametrize("prefix", ["model.language_model.", "language_model.model."])
+def test_multimodal_model_whose_towers_cannot_be_built(tmp_path, prefix, monkeypatch):
+    sizes = {"vocab_size": 96, "vocab_size_per_layer_input": 80, "hidden_size": 32, "hidden_size_per_layer_input": 8}
+    config = transformers.Gemma3nConfig(
+        text_config=sizes | {"num_hidden_layers": 2, "num_kv_shared_layers": 0, "head_dim": 8, "intermediate_size": 48}
+    )
+    config.architectures = ["Gemma3nForConditionalGeneration"]
+    config.save_pretrained(tmp_path)
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise ImportError("the package of the tower is not installed")
+
+    monkeypatch.setattr(transformers.Gemma3nModel, "__init__", refuse)
+    tables = {f"{prefix}embed_tokens.weight": torch.randn(96, 32)}
+    tables[f"{prefix}embed_tokens_per_layer.weight"] = torch.randn(80, 16)
+    save_file(tables | {"model.embed_vision.embedding.weight": torch.randn(128, 16)}, tmp_path / "model.safetensors")
+    first, second = tables
+    assert Checkpoint.open(tmp_path).vocabulary_tensors() == _found(first, None, (second,))
+
+
+def test_ids_beyond_a_per_layer_table_read_its_first_row():
+    # What VocabularyTensors.others says of such tables; the new table is made from it.
+    config = transformers.Gemma3nTextConfig(
+        vocab_size=96, vocab_size_per_layer_input=80, hidden_size=32, hidden_size_per_layer_input=8,
+        num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2, head_dim=8, intermediate_size=48,
+        laurel_rank=4, num_kv_shared_layers=0,
+    )  # fmt: skip
+    model = transformers.AutoModelForCausalLM.from_config(config).model
+    rows = model.get_per_layer_inputs(torch.tensor([[0, 79, 80, 95]]))[0]
+    assert torch.equal(rows[2], rows[0])
+    assert torch.equal(rows[3], rows[0])
+    assert not torch.equal(rows[1], rows[0])
 
 
 def test_real_donor():
@@ -183,13 +273,3 @@ def test_ids_beyond_the_table(make_checkpoint):
         InputError, match="donor: 3 token ids have no row in the embedding table of 96 rows: 96, 97, 200"
     ):
         donor.require_rows([5, 200, 97, 96])
-
-
-def test_no_remote_code_is_run(make_checkpoint):
-    folder, _ = make_checkpoint("llama-tied")
-    (folder / "salt_trap_code.py").write_text("raise SystemExit('remote code was run')\n")
-    _edit_config(
-        folder, auto_map={"AutoConfig": "salt_trap_code.Config", "AutoModelForCausalLM": "salt_trap_code.Model"}
-    )
-    Checkpoint.open(folder).vocabulary_tensors()
-    assert not any("salt_trap_code" in name for name in sys.modules)

@@ -159,11 +159,22 @@ def test_inspect_reads_no_tensor(capsys, source, donor, copy_of):
     assert "anchors, exact" in output_of(capsys, "inspect", damaged, donor)
 
 
-def test_inspect_warns_of_a_lossy_tokenizer(capsys, source, encoder_donor):
+def test_inspect_warns_of_a_lossy_tokenizer(capsys, source, encoder_donor, tmp_path):
     printed = output_of(capsys, "inspect", source, encoder_donor)
-    assert "lower-cases and strips accents" in printed
-    assert "does not keep line breaks" in printed
-    assert "frames every text as [CLS] text [SEP], the source's as text" in printed
+    assert "the new tokenizer (WordPiece) loses capital letters, accents, line breaks, tabs, repeated spaces" in printed
+    assert "lines of" not in printed
+    (tmp_path / "text.txt").write_text("an\nSa an\nen\n", encoding="utf-8")
+    printed = output_of(capsys, "inspect", source, encoder_donor, "--text", tmp_path / "text.txt")
+    assert "1 of 3 lines of" in printed
+    assert "'Sa an' comes back as 'sa an'" in printed
+
+
+def test_inspect_shows_the_map_as_it_will_be(capsys, source, encoder_donor):
+    """The frame is the source's, so the encoder's own tokens only play its roles."""
+    printed = output_of(capsys, "inspect", source, encoder_donor)
+    assert "bos │ 2 │ '[CLS]' │ '<s>'" in printed
+    assert "eos │ 3 │ '[SEP]' │ '</s>'" in printed
+    assert "│ 4 │ '[MASK]' │ none: mean row" in printed
 
 
 def test_inspect_does_not_warn_of_a_lossless_one(capsys, source, donor):
@@ -197,11 +208,11 @@ def test_match_widens_the_anchors(source, donor, tmp_path):
     assert anchors["loose"]["by_class"]["loose"] > 0
 
 
-def test_inspect_warns_of_few_anchors_and_of_no_end(capsys, source, tmp_path):
+def test_inspect_warns_of_few_anchors_and_adds_an_end(capsys, source, tmp_path):
     """A vocabulary of its own words, without any special token but the unknown one."""
     inner = Tokenizer(models.WordLevel({"<unk>": 0} | {f"wort{n}": n for n in range(1, 60)}, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>")
     printed = output_of(capsys, "inspect", source, save_model(tmp_path / "words", tokenizer))
-    assert "only 0 of 60 target tokens (0.0%) are anchors" in printed
-    assert "the target has no eos token, the source has '</s>'" in printed
+    assert "only 0 of 62 target tokens (0.0%) are anchors" in printed
+    assert "eos │ 61 │ '</s>' (added) │ '</s>'" in printed

@@ -84,13 +84,16 @@ def test_rows_are_the_papers(
     assert rows[Provenance.SAMPLED] == lost
     assert rows[Provenance.AVERAGED] == sorted(special - set(shared))
 
+    # The untied source has rows for 448 tokens, 64 times 7; the tied one as many as tokens.
+    height = -(-size // 64) * 64 if name == "untied_source" else size
+    assert rows[Provenance.PADDING] == list(range(size, height))
     tables = ["model.embed_tokens.weight"] + ["lm_head.weight"] * (name == "untied_source")
     bound = 1e-4 if name == "source" else 2e-2
     donor_rows = donors["model.embed_tokens.weight"].double().numpy()
     for key in tables:
         old, new = before[key], after[key]
         assert new.dtype == old.dtype
-        assert new.shape == (size, old.shape[1])
+        assert new.shape == (height, old.shape[1])
         assert torch.equal(new[sorted(shared)], old[[shared[n] for n in sorted(shared)]])
         wide = old.double().numpy()
         for token in fresh:
@@ -98,7 +101,7 @@ def test_rows_are_the_papers(
             found = new[token].double().numpy()
             assert np.linalg.norm(found - expected) <= bound * np.linalg.norm(expected), token
         used = wide[: len(source_tokenizer)]
-        mean = new[rows[Provenance.AVERAGED]].double().numpy()
+        mean = new[rows[Provenance.AVERAGED] + rows[Provenance.PADDING]].double().numpy()
         np.testing.assert_allclose(mean, np.tile(used.mean(axis=0), (len(mean), 1)), rtol=bound, atol=1e-3)
         drawn = (new[lost].double().numpy() - used.mean(axis=0)) / used.std(axis=0)
         assert abs(drawn.mean()) < 0.15
@@ -124,14 +127,17 @@ def test_output_is_a_working_model(name, giver, aux, request, word_vectors, tmp_
     original = transformers.AutoTokenizer.from_pretrained(donor)
     assert tokenizer.get_vocab() == original.get_vocab()
     text = "überlozei ungan sa"
-    assert tokenizer(text)["input_ids"] == original(text)["input_ids"]
-    assert tokenizer.decode(tokenizer(text)["input_ids"]) == original.decode(original(text)["input_ids"])
-    assert model.get_input_embeddings().weight.shape[0] == model.config.vocab_size == len(tokenizer)
+    # The source puts nothing around a text, whatever the donor does.
+    expected = original(text, add_special_tokens=False)["input_ids"]
+    assert tokenizer(text)["input_ids"] == expected
+    assert tokenizer.decode(expected) == original.decode(expected)
+    assert model.get_input_embeddings().weight.shape[0] == model.config.vocab_size
+    assert model.config.vocab_size == (512 if name == "untied_source" else len(tokenizer))
     tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
     assert tied == (name == "source")
     begin, end = ("bos", "eos") if giver == "donor" else ("cls", "sep")
-    assert model.config.bos_token_id == getattr(tokenizer, f"{begin}_token_id")
-    assert model.config.eos_token_id == getattr(tokenizer, f"{end}_token_id")
+    assert model.config.bos_token_id == tokenizer.bos_token_id == getattr(original, f"{begin}_token_id")
+    assert model.config.eos_token_id == tokenizer.eos_token_id == getattr(original, f"{end}_token_id")
     assert model.config.pad_token_id == tokenizer.pad_token_id
     assert model.generation_config.eos_token_id == model.config.eos_token_id
     prompt = torch.tensor([tokenizer(text, add_special_tokens=False)["input_ids"]])
@@ -196,8 +202,9 @@ def test_report(untied_source, donor, word_vectors, target_tokenizer, tmp_path):
     assert report == result.report
     plan = TransferPlan.load(result.output / "salt_plan.safetensors")
     assert report["options"]["seed"] == plan.seed == 5
-    counts = [int((plan.provenance == kind).sum()) for kind in (0, 1, 2, 3)]
-    assert list(report["rows"].values()) == [*counts, len(target_tokenizer)]
+    counts = [int((plan.provenance == kind).sum()) for kind in (0, 1, 2, 3, 4)]
+    assert list(report["rows"].values()) == [*counts, 512]
+    assert report["rows"]["padding"] == 512 - len(target_tokenizer)
     assert sum(report["anchors"]["by_class"].values()) == counts[0]
     assert sum(report["support"]["histogram"].values()) == counts[1]
     assert report["sampled_tokens"]["count"] == counts[3] == len(report["sampled_tokens"]["listed"])
@@ -241,6 +248,8 @@ def test_report_hashes_are_of_the_bytes(source, donor, tmp_path):
         ("seed", -1),
         ("threads", 0),
         ("match", "fuzzy"),
+        ("dtype", "int8"),
+        ("pad_to_multiple_of", 0),
         ("aux", "nonsense"),
         ("aux", "fasttext:"),
     ],

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from salt_ext.errors import InputError
 from salt_ext.vocab import Form, Vocabulary, match_vocabularies
-from salt_ext.vocab.roles import pair_roles
 
 
 def vocabulary(*forms: Form | None, tokens: list[str] | None = None, byte_ids=(), roles=None) -> Vocabulary:
@@ -103,50 +102,17 @@ def test_unknown_level() -> None:
         match_vocabularies(vocabulary(), vocabulary(), level="fuzzy")  # type: ignore[arg-type]
 
 
-BERT = {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}
-LLAMA = {"unk": 0, "bos": 1, "eos": 2}
-GPT2 = {"bos": 9, "eos": 9, "unk": 9}
-XLMR = {"bos": 0, "cls": 0, "pad": 1, "eos": 2, "sep": 2, "unk": 3, "mask": 4}
-
-
-@pytest.mark.parametrize(
-    ("source", "target", "expected"),
-    [
-        (LLAMA, BERT, {1: 0, 2: 1, 3: 2}),
-        (BERT, LLAMA, {0: 1, 1: 2, 2: 3}),
-        (GPT2, XLMR, {0: 9, 2: 9, 3: 9}),
-        (LLAMA, GPT2, {9: 2}),
-        (XLMR, BERT, {0: 1, 1: 3, 2: 0, 3: 2, 4: 4}),
-        (BERT, BERT, {0: 0, 1: 1, 2: 2, 3: 3, 4: 4}),
-        ({}, BERT, {}),
-        ({"bos": 5, "cls": 6}, {"cls": 1, "bos": 2}, {1: 6, 2: 5}),
-    ],
-)
-def test_special_tokens_pair_by_role(source, target, expected) -> None:
-    assert pair_roles(source, target) == expected
-
-
-def test_real_specials(real) -> None:
-    llama, bert, qwen = (
-        real("models/en-llama").vocabulary,
-        real("minilm").vocabulary,
-        real("tokenizers/qwen2.5").vocabulary,
-    )
-    assert specials(llama, bert) == {"[PAD]": "<pad>", "[UNK]": "<unk>", "[CLS]": "<s>", "[SEP]": "</s>"}
-    assert specials(llama, qwen) == {"<|im_end|>": "</s>", "<|endoftext|>": "<pad>"}
-    assert specials(qwen, llama) == {"</s>": "<|im_end|>", "<pad>": "<|endoftext|>"}
-
-
-def specials(source: Vocabulary, target: Vocabulary) -> dict[str | None, str | None]:
-    return {
-        target.tokens[new]: source.tokens[old]
-        for old, new, kind in pairs(match_vocabularies(source, target))
-        if kind == "special"
-    }
+def test_told_pairs_go_first() -> None:
+    source = vocabulary(word("a"), word("b"), None, inner("<tool>"), roles={"bos": 2})
+    target = vocabulary(None, word("a"), word("b"), inner("<tool>"), word("b"), roles={"bos": 0})
+    free = match_vocabularies(source, target)
+    assert pairs(free) == [(0, 1, "exact"), (1, 2, "exact"), (3, 3, "exact"), (1, 4, "exact")]
+    told = match_vocabularies(source, target, level="loose", pairs={0: 2, 3: 3}, mapped={1: 1, 2: None, 0: 0})
+    assert pairs(told) == [(0, 0, "mapped"), (1, 1, "mapped"), (3, 3, "special"), (1, 4, "exact")]
 
 
 def test_a_vocabulary_meets_itself(trained) -> None:
     for opened in trained.values():
         anchors = match_vocabularies(opened.vocabulary, opened.vocabulary)
         assert (anchors.source_ids == anchors.target_ids).all()
-        assert len(anchors) == sum(token is not None for token in opened.vocabulary.tokens)
+        assert len(anchors) == sum(form is not None for form in opened.vocabulary.forms)

@@ -18,8 +18,7 @@ def compare(source, target) -> dict[str, int]:
     there = set(source.written.values())
     true = {number for number, data in target.written.items() if data in there}
     anchors = match_vocabularies(source.vocabulary, target.vocabulary)
-    equal = anchors.kinds != "special"
-    pairs = list(zip(anchors.source_ids[equal].tolist(), anchors.target_ids[equal].tolist(), strict=True))
+    pairs = list(zip(anchors.source_ids.tolist(), anchors.target_ids.tolist(), strict=True))
     wrong = [
         (old, new) for old, new in pairs if old not in source.written or source.written[old] != target.written[new]
     ]

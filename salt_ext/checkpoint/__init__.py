@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from salt_ext.checkpoint.config import TokenIds, config_rows, updated_config, updated_generation_config
+from salt_ext.checkpoint.config import config_rows, reserved_rows, resized_config
 from salt_ext.checkpoint.folder import Checkpoint
 from salt_ext.checkpoint.header import TensorInfo
+from salt_ext.checkpoint.padding import padded_rows, padding_multiple
 from salt_ext.checkpoint.staging import check_output
-from salt_ext.checkpoint.tensors import VocabularyTensors
-from salt_ext.checkpoint.write import write_checkpoint
+from salt_ext.checkpoint.tensors import ModelOptions, VocabularyTensors
+from salt_ext.checkpoint.write import NewTensor, write_checkpoint
 
 __all__ = [
     "Checkpoint",
+    "ModelOptions",
+    "NewTensor",
     "TensorInfo",
-    "TokenIds",
     "VocabularyTensors",
     "check_output",
     "config_rows",
-    "updated_config",
-    "updated_generation_config",
+    "padded_rows",
+    "padding_multiple",
+    "reserved_rows",
+    "resized_config",
     "write_checkpoint",
 ]

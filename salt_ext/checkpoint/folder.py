@@ -2,54 +2,35 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-import transformers
 from torch import Tensor
 
 from salt_ext.checkpoint.header import TensorInfo, read_header
 from salt_ext.checkpoint.hub import local_folder
-from salt_ext.checkpoint.tensors import Skeleton, VocabularyTensors
+from salt_ext.checkpoint.layout import Layout, find_layout, read_config, read_json_object
+from salt_ext.checkpoint.pickled import read_pickled
+from salt_ext.checkpoint.reading import read_tensor
+from salt_ext.checkpoint.tensors import ModelOptions, Skeleton, VocabularyTensors, input_key, open_skeleton
 from salt_ext.errors import InputError
 
-SINGLE_FILE = "model.safetensors"
-INDEX_FILE = "model.safetensors.index.json"
-_OTHER_FORMATS = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")
-
-
-def read_json_object(file: Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        InputError: the file cannot be read, is not UTF-8 JSON, or holds something else than an object.
-    """
-    try:
-        value = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{file} does not exist") from None
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file} is not valid JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{file} holds a JSON {type(value).__name__}, where an object was expected")
-    return value
+_NO_OPTIONS = ModelOptions()
 
 
 class Checkpoint:
-    """A model folder in safetensors format, single or sharded. Use `Checkpoint.open`.
+    """A model folder, its weights in safetensors or in torch's own files, single or sharded. Use `Checkpoint.open`.
 
     Attributes:
         folder: the folder, absolute.
         what: what the user calls this model ("source", "donor"); messages begin with it.
+        options: what the user said about the model beyond its configuration.
         config: config.json as it stands.
         generation_config: generation_config.json as it stands, None where there is none.
-        tensors: every tensor by key, from the files' headers.
+        tensors: every tensor by key, from the files' headers; with `only_input` those of one file.
+        pickled: whether the weights are torch's own files.
         index: the metadata of the index of a sharded checkpoint, None for a single file.
     """
 
@@ -57,54 +38,63 @@ class Checkpoint:
         self,
         folder: Path,
         what: str,
+        options: ModelOptions,
         config: dict[str, Any],
         tensors: dict[str, TensorInfo],
-        index: dict[str, Any] | None,
+        layout: Layout,
     ) -> None:
         self.folder = folder
         self.what = what
+        self.options = options
         self.config = config
         self.tensors = tensors
-        self.index = index
+        self.pickled = layout.pickled
+        self.index = layout.metadata
         generation = folder / "generation_config.json"
         self.generation_config = read_json_object(generation) if generation.exists() else None
 
     @classmethod
-    def open(cls, name_or_path: str | Path, *, what: str = "source") -> Checkpoint:
+    def open(
+        cls,
+        name_or_path: str | Path,
+        *,
+        what: str = "source",
+        options: ModelOptions = _NO_OPTIONS,
+        only_input: bool = False,
+    ) -> Checkpoint:
         """Opens a model folder, or downloads it first when `name_or_path` is a name on the hub.
 
         Args:
             name_or_path: a folder, or a hub name such as "org/name".
             what: what the user calls this argument, for the messages.
+            options: what the user says about the model beyond its configuration.
+            only_input: only the file that holds the input table is needed: no other is fetched, opened or checked, and
+                `vocabulary_tensors` is not to be asked.
 
         Raises:
-            InputError: there is no such model, its configuration is missing or invalid, it has no safetensors, or
-                one of its files is truncated or corrupt.
+            InputError: there is no such model, its configuration is missing or invalid, it has no weights in a format
+                that is read, or one of its files is truncated or corrupt.
         """
-        folder = local_folder(name_or_path, what=what)
+
+        def choose_key(folder: Path, names: Collection[str]) -> str:
+            return input_key(folder, names, what=what, options=options)
+
+        folder = local_folder(
+            name_or_path,
+            what=what,
+            choose_key=choose_key if only_input else None,
+            remote_code=options.trust_remote_code,
+        )
         try:
-            return cls._read(folder, what)
+            config = read_config(folder)
+            layout = find_layout(folder)
         except InputError as error:
             raise InputError(f"{what}: {error}") from error
-
-    @classmethod
-    def _read(cls, folder: Path, what: str) -> Checkpoint:
-        config = read_json_object(folder / "config.json")
-        if not isinstance(config.get("model_type"), str):
-            raise InputError(f"{folder / 'config.json'} names no model_type")
-        if (folder / SINGLE_FILE).exists():
-            tensors = {tensor.name: tensor for tensor in read_header(folder / SINGLE_FILE).tensors}
-            return cls(folder, what, config, tensors, None)
-        if (folder / INDEX_FILE).exists():
-            index = read_json_object(folder / INDEX_FILE)
-            return cls(folder, what, config, _sharded_tensors(folder, index), index.get("metadata") or {})
-        others = [name for name in _OTHER_FORMATS if (folder / name).exists()]
-        if others:
-            raise InputError(
-                f"{folder} has no safetensors, only {others[0]}; load it in transformers and save it again with "
-                f"save_pretrained to convert it"
-            )
-        raise InputError(f"{folder} holds neither {SINGLE_FILE} nor {INDEX_FILE}")
+        chosen = choose_key(folder, layout.shards) if only_input and layout.shards is not None else None
+        try:
+            return cls(folder, what, options, config, _tensors(folder, layout, chosen), layout)
+        except InputError as error:
+            raise InputError(f"{what}: {error}") from error
 
     @property
     def files(self) -> list[Path]:
@@ -120,21 +110,10 @@ class Checkpoint:
         info = self.tensors.get(name)
         if info is None:
             raise InputError(f"{self.what}: {self.folder} holds no tensor {name!r}")
-        if info.torch_dtype is None:
-            raise InputError(f"{self.what}: {name} has dtype {info.dtype}, which torch cannot hold")
-        raw = torch.empty(info.nbytes, dtype=torch.uint8)
         try:
-            with info.file.open("rb", buffering=0) as stream:
-                stream.seek(info.begin)
-                view, done = raw.numpy().data, 0
-                while done < info.nbytes:
-                    count = stream.readinto(view[done:])
-                    if not count:
-                        raise InputError(f"{info.file} ended while {name!r} was read: it changed since it was opened")
-                    done += count
-        except OSError as error:
-            raise InputError(f"{info.file} cannot be read: {error.strerror}") from error
-        return raw.view(info.torch_dtype).reshape(info.shape)
+            return read_tensor(info)
+        except InputError as error:
+            raise InputError(f"{self.what}: {error}") from error
 
     def vocabulary_tensors(self) -> VocabularyTensors:
         """The tensors that the vocabulary indexes, and which are tied. See `VocabularyTensors`.
@@ -168,33 +147,25 @@ class Checkpoint:
 
     @cached_property
     def _skeleton(self) -> Skeleton:
-        try:
-            config = transformers.AutoConfig.from_pretrained(self.folder, trust_remote_code=False)
-        except Exception as error:  # a configuration from anywhere can break its class in any way
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise InputError(
-                f"{self.what}: transformers cannot read {self.folder / 'config.json'}: {reason}"
-            ) from error
-        return Skeleton(config, self.tensors, where=f"{self.what} {self.folder}")
+        return open_skeleton(self.folder, self.tensors, what=self.what, options=self.options)
 
 
-def _sharded_tensors(folder: Path, index: dict[str, Any]) -> dict[str, TensorInfo]:
-    """The tensors that an index names, each from the header of its shard."""
-    index_file = folder / INDEX_FILE
-    weight_map = index.get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise InputError(f"{index_file} has no weight_map")
-    if not isinstance(index.get("metadata") or {}, dict):
-        raise InputError(f"{index_file}: its metadata is not an object")
-    shards: dict[str, dict[str, TensorInfo]] = {}
+def _tensors(folder: Path, layout: Layout, chosen: str | None) -> dict[str, TensorInfo]:
+    """The tensors of a model, each from the header of its file; those of the file with the key `chosen` where given."""
+    read: Callable[[Path], list[TensorInfo]] = read_pickled if layout.pickled else _read_safetensors
+    if layout.shards is None:
+        return {tensor.name: tensor for tensor in read(folder / layout.single_file)}
+    shards = layout.shards
+    wanted = {shards[chosen]} if chosen is not None else set(shards.values())
+    held = {shard: {tensor.name: tensor for tensor in read(folder / shard)} for shard in sorted(wanted)}
     tensors = {}
-    for name, shard in weight_map.items():
-        # A plain name only: an index must not lead out of its folder.
-        if not isinstance(shard, str) or Path(shard).name != shard or not shard.endswith(".safetensors"):
-            raise InputError(f"{index_file} names {shard!r:.80}, where a safetensors file of its folder was expected")
-        if shard not in shards:
-            shards[shard] = {tensor.name: tensor for tensor in read_header(folder / shard).tensors}
-        if name not in shards[shard]:
-            raise InputError(f"{index_file} puts {name} into {shard}, which does not hold it")
-        tensors[name] = shards[shard][name]
+    for name, shard in shards.items():
+        if shard in held:
+            if name not in held[shard]:
+                raise InputError(f"the index of {folder} puts {name} into {shard}, which does not hold it")
+            tensors[name] = held[shard][name]
     return tensors
+
+
+def _read_safetensors(file: Path) -> list[TensorInfo]:
+    return read_header(file).tensors

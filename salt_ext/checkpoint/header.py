@@ -42,11 +42,12 @@ _TORCH_DTYPES: dict[str, torch.dtype] = {
 # Formats that torch has no scalar type for (or packs differently) are only ever copied byte by byte.
 _OPAQUE_BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8}
 _BITS = {name: dtype.itemsize * 8 for name, dtype in _TORCH_DTYPES.items()} | _OPAQUE_BITS
+_NAMES = {dtype: name for name, dtype in _TORCH_DTYPES.items()}
 
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """Where one tensor lies, from its file's header alone.
+    """Where one tensor lies, from its file's header alone. `salt_ext.checkpoint.reading` reads it.
 
     Attributes:
         name: the key in the checkpoint.
@@ -54,7 +55,8 @@ class TensorInfo:
         dtype: the name that the safetensors format gives its dtype ("BF16", "F32", ...).
         shape: its shape.
         begin: offset of its first byte in `file`.
-        nbytes: its length in bytes.
+        nbytes: its length in bytes, its elements in row-major order without gaps.
+        stride: elements to step per dimension where the file's order is another one (pickled files only), else None.
     """
 
     name: str
@@ -63,6 +65,15 @@ class TensorInfo:
     shape: tuple[int, ...]
     begin: int
     nbytes: int
+    stride: tuple[int, ...] | None = None
+
+    @property
+    def span(self) -> int:
+        """The bytes of `file` from `begin` to the end of its last element."""
+        if self.stride is None or 0 in self.shape:
+            return self.nbytes
+        last = sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True))
+        return (last + 1) * _BITS[self.dtype] // 8
 
     @property
     def torch_dtype(self) -> torch.dtype | None:
@@ -159,6 +170,16 @@ def read_header(file: Path) -> Header:
         return _parse(raw, file, 8 + length, size - 8 - length)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{file} is not a valid safetensors file: {error}") from None
+
+
+def dtype_name(dtype: torch.dtype) -> str | None:
+    """The name that the safetensors format gives a torch dtype, None where it has none."""
+    return _NAMES.get(dtype)
+
+
+def element_bits(dtype: str) -> int:
+    """The bits that one element of this safetensors dtype takes."""
+    return _BITS[dtype]
 
 
 def encode_header(tensors: Iterable[tuple[str, str, tuple[int, ...]]], metadata: dict[str, str]) -> bytes:

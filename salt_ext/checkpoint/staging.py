@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import re
 import secrets
@@ -139,19 +140,44 @@ def _alive(pid: int) -> bool:
 def _flush(folder: Path) -> None:
     for root, _, names in os.walk(folder):
         for name in [*names, "."]:
-            descriptor = os.open(os.path.join(root, name), os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            path = os.path.join(root, name)
+            # A hard link brings no bytes of its own: what it points to was there before.
+            if name == "." or os.stat(path).st_nlink == 1:
+                _sync(path)
+
+
+def _sync(path: str | Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _publish(staging: Path, output: Path, *, force: bool) -> None:
-    if not output.exists():
+    if not _renamed(staging, output):
+        if not force:
+            raise OutputError(f"the output {output} appeared while it was being made; it was left alone")
+        _replace(staging, output)
+    _sync(output.parent)
+
+
+def _renamed(staging: Path, output: Path) -> bool:
+    """Whether the output was not there yet, so that the folder could take its place."""
+    if output.exists():
+        return False
+    try:
         os.rename(staging, output)
-    elif not force:
-        raise OutputError(f"the output {output} appeared while it was being made; it was left alone")
-    elif not _exchange(staging, output):
+    except OSError as error:
+        # Another run was faster between the question and the answer.
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            return False
+        raise
+    return True
+
+
+def _replace(staging: Path, output: Path) -> None:
+    if not _exchange(staging, output):
         aside = staging.with_name(staging.name + "-old")
         os.rename(output, aside)
         try:
@@ -160,11 +186,6 @@ def _publish(staging: Path, output: Path, *, force: bool) -> None:
             os.rename(aside, output)
             raise
         os.rename(aside, staging)
-    descriptor = os.open(output.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _exchange(first: Path, second: Path) -> bool:

@@ -4,83 +4,121 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from salt_ext.checkpoint.companions import companion_files
-from salt_ext.checkpoint.config import config_rows
-from salt_ext.checkpoint.folder import INDEX_FILE, Checkpoint
-from salt_ext.checkpoint.header import TensorInfo, encode_header, nbytes, read_header
+from salt_ext.checkpoint.convert import check_dtype, converted_chunks, converted_config, converted_name
+from salt_ext.checkpoint.copying import Advance, can_link, copy_file, copy_range, open_for_copy, write_all
+from salt_ext.checkpoint.folder import Checkpoint
+from salt_ext.checkpoint.header import TensorInfo, dtype_name, element_bits, encode_header, nbytes, read_header
+from salt_ext.checkpoint.layout import INDEX_FILE, SINGLE_FILE
+from salt_ext.checkpoint.reading import CHUNK, byte_view, chunks
 from salt_ext.checkpoint.staging import check_output, check_space, staged_folder
 from salt_ext.errors import InputError, OutputError
 
-_CHUNK = 1 << 24
 # Tokenizer, configurations, plan and report; the plan of a large vocabulary dominates.
 _ALLOWANCE = 64 << 20
 
-Tables = Mapping[str, Callable[[], Tensor]]
+
+class NewTensor(NamedTuple):
+    """A tensor that takes the place of one of the source's.
+
+    Attributes:
+        shape: its shape.
+        make: makes it, in the dtype that the output has for it.
+    """
+
+    shape: tuple[int, ...]
+    make: Callable[[], Tensor]
+
+
+@dataclass(frozen=True)
+class _OutputFile:
+    """One weight file of the output.
+
+    Attributes:
+        source: the file that it is made from.
+        name: its name.
+        tensors: what it holds, as the source holds it.
+        metadata: the strings of its header; None where the file is taken over as it is.
+    """
+
+    source: Path
+    name: str
+    tensors: list[TensorInfo]
+    metadata: dict[str, str] | None
 
 
 def write_checkpoint(
     source: Checkpoint,
     output: Path,
     *,
-    tables: Tables,
+    tensors: Mapping[str, NewTensor],
     config: dict[str, Any],
     generation_config: dict[str, Any] | None,
     tokenizer: PreTrainedTokenizerBase,
     extra: Callable[[Path], None],
     force: bool,
+    link: bool = False,
+    dtype: torch.dtype | None = None,
+    advance: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Writes a complete model folder, or nothing.
+    """Writes a complete model folder in safetensors, or nothing.
 
-    Memory is bounded by one table: each is made when its turn comes, written and dropped; all other tensors are
-    streamed from file to file. Duplicates of tied tensors (`VocabularyTensors.duplicates`) are left out.
+    Memory is bounded by one new tensor: each is made when its turn comes, written and dropped; all other tensors go
+    from file to file. Files that hold nothing new are taken over whole. Duplicates of tied tensors
+    (`VocabularyTensors.duplicates`) are left out.
 
     Args:
         source: the checkpoint to take everything else from.
         output: the folder to make; must not exist unless `force`.
-        tables: for each replaced tensor a function that makes it: vocab_size rows, otherwise the shape and dtype of the
-            source's.
-        config: becomes config.json; its vocab_size says how many rows the tables have.
+        tensors: the new tensors, by key.
+        config: becomes config.json (with `dtype`: with that dtype).
         generation_config: becomes generation_config.json, unless None.
         tokenizer: saved with its own `save_pretrained`; none of the source's tokenizer files is copied.
         extra: called with the folder before it appears, to add plan and report.
         force: whether an existing model folder is replaced.
+        link: hard-link files that are taken over whole, where source and output are on one device: they take no space,
+            but changing either folder's file in place changes both.
+        dtype: convert every float16, bfloat16, float32 and float64 tensor to this one of these dtypes.
+        advance: told (bytes of weights and companion files written or linked, bytes in all).
 
     Raises:
         OutputError: see `check_output`; or the disk is full, or writing failed. Nothing is left behind.
-        InputError: a file of the source changed or cannot be read.
+        InputError: `dtype` cannot be used, or a value does not fit it; or a file of the source changed or cannot be
+            read.
+        ValueError: a new tensor does not have the shape or dtype that was announced.
     """
     output = check_output(output, inputs=[source.folder], force=force)
-    rows = config_rows(config)
-    dropped = set(source.vocabulary_tensors().duplicates)
-    shapes = {name: (rows, *source.tensors[name].shape[1:]) for name in tables}
+    if dtype is not None:
+        check_dtype(dtype, source.config)
+        config = converted_config(config, dtype)
     companions = companion_files(source.folder)
-    copied = sum(file.stat().st_size for file in [*companions, *source.files])
-    grown = sum(
-        nbytes(source.tensors[name].dtype, shape) - source.tensors[name].nbytes for name, shape in shapes.items()
-    )
-    check_space(output, copied + grown + _ALLOWANCE)
+    files = _output_files(source, tensors, dtype)
+    written = sum(_size(info, tensors, dtype) for file in files if file.metadata is not None for info in file.tensors)
+    whole = [*companions, *(file.source for file in files if file.metadata is None)]
+    sizes = {file: file.stat().st_size for file in whole}
+    copied = sum(size for file, size in sizes.items() if not (link and can_link(file, output.parent)))
+    check_space(output, written + copied + _ALLOWANCE)
+    step = _meter(advance, written + sum(sizes.values()))
     with staged_folder(output, force=force) as folder:
-        touched = {source.tensors[name].file for name in [*tables, *dropped]}
-        for file in source.files:
-            if all(tensor.name in dropped for tensor in source.tensors.values() if tensor.file == file):
-                continue
-            if file in touched:
-                rewrite_file(file, folder / file.name, tables=tables, shapes=shapes, dropped=dropped)
+        for file in files:
+            target = folder / file.name
+            if file.metadata is None:
+                copy_file(file.source, target, link=link, advance=step)
             else:
-                _copy(file, folder / file.name)
-        for file in companions:
-            _copy(file, folder / file.name)
+                write_file(target, file.tensors, file.metadata, new=tensors, dtype=dtype, advance=step)
+        for companion in companions:
+            copy_file(companion, folder / companion.name, link=link, advance=step)
         if source.index is not None:
-            _write_json(folder / INDEX_FILE, _updated_index(source, shapes, dropped))
+            _write_json(folder / INDEX_FILE, _index(source.index, files, source.tensors, tensors, dtype))
         _write_json(folder / "config.json", config)
         if generation_config is not None:
             _write_json(folder / "generation_config.json", generation_config)
@@ -88,80 +126,127 @@ def write_checkpoint(
         extra(folder)
 
 
-def rewrite_file(
-    source: Path,
+def write_file(
     target: Path,
+    tensors: Sequence[TensorInfo],
+    metadata: dict[str, str],
     *,
-    tables: Tables,
-    shapes: Mapping[str, tuple[int, ...]],
-    dropped: Collection[str] = (),
+    new: Mapping[str, NewTensor],
+    dtype: torch.dtype | None,
+    advance: Advance,
 ) -> None:
-    """Copies one safetensors file, some tensors replaced and some left out, every other byte and the metadata kept.
+    """Makes one safetensors file.
 
     Args:
-        source: the file to read.
         target: the file to make.
-        tables: a function for each replaced tensor, whether or not this file holds it.
-        shapes: the shape that each of them returns; the dtype is the source's.
-        dropped: tensors to leave out.
+        tensors: what it shall hold, all in one file of the source; at least one.
+        metadata: the strings of its header.
+        new: new tensors by key, whether or not this file holds them.
+        dtype: converts the floating tensors; None keeps them.
+        advance: told the bytes of every step.
 
     Raises:
-        InputError: `source` is corrupt or changes while it is read.
-        ValueError: a function returns another shape or dtype.
+        InputError: the source's file changes while it is read, or a value does not fit `dtype`.
+        ValueError: a new tensor does not have the shape or dtype that was announced.
         OSError: `target` cannot be written.
     """
-    header = read_header(source)
-    kept = [tensor for tensor in header.tensors if tensor.name not in dropped]
-    new_shapes = [(tensor.name, tensor.dtype, shapes.get(tensor.name, tensor.shape)) for tensor in kept]
-    with source.open("rb", buffering=0) as reader, target.open("wb") as writer:
-        writer.write(encode_header(new_shapes, header.metadata))
-        for tensor in kept:
-            if tensor.name in tables:
-                _write_table(tables[tensor.name](), tensor, shapes[tensor.name], writer)
+    names = {info.name: converted_name(info.dtype, dtype) for info in tensors}
+    # Wide elements first, as the format's own library orders them: every tensor then begins at a multiple of its width.
+    ordered = sorted(tensors, key=lambda info: -element_bits(names[info.name]))
+    header = [(info.name, names[info.name], _shape(info, new)) for info in ordered]
+    with open_for_copy(tensors[0].file) as reader, target.open("wb", buffering=0) as writer:
+        write_all(writer, encode_header(header, metadata))
+        for info in ordered:
+            pieces: Iterable[memoryview]
+            if info.name in new:
+                pieces = _pieces(new[info.name], info.name, names[info.name])
+            elif names[info.name] != info.dtype and dtype is not None:
+                pieces = converted_chunks(info, dtype)
+            elif info.stride is not None:
+                pieces = chunks(info)
             else:
-                _stream(reader, tensor, writer)
+                copy_range(reader, writer, info.begin, info.nbytes, advance=advance)
+                continue
+            for piece in pieces:
+                write_all(writer, piece)
+                advance(len(piece))
 
 
-def _write_table(table: Tensor, info: TensorInfo, shape: tuple[int, ...], writer: BinaryIO) -> None:
-    if table.dtype != info.torch_dtype or tuple(table.shape) != shape:
-        raise ValueError(
-            f"{info.name}: a table of {table.dtype} and shape {list(table.shape)} was made, "
-            f"where {info.torch_dtype} and shape {list(shape)} were expected"
+def _output_files(source: Checkpoint, new: Mapping[str, NewTensor], dtype: torch.dtype | None) -> list[_OutputFile]:
+    """The weight files of the output, without those that would be empty."""
+    dropped = set(source.vocabulary_tensors().duplicates)
+    by_file: dict[Path, list[TensorInfo]] = {file: [] for file in source.files}
+    for info in source.tensors.values():
+        by_file[info.file].append(info)
+    found = []
+    for file, tensors in by_file.items():
+        metadata = {"format": "pt"} if source.pickled else None
+        touched = any(
+            info.name in dropped or info.name in new or converted_name(info.dtype, dtype) != info.dtype
+            for info in tensors
         )
-    raw = table.detach().cpu().reshape(-1).view(torch.uint8).numpy().data
-    for begin in range(0, len(raw), _CHUNK):
-        writer.write(raw[begin : begin + _CHUNK])
+        if touched and not source.pickled:
+            tensors, metadata = read_header(file)
+        kept = [info for info in tensors if info.name not in dropped]
+        if kept:
+            found.append(_OutputFile(file, _output_name(file, source), kept, metadata))
+    if len({file.name for file in found}) < len(found):
+        raise InputError(f"{source.folder}: two of its weight files would get one name: {[f.name for f in found]}")
+    return found
 
 
-def _stream(reader: Any, info: TensorInfo, writer: BinaryIO) -> None:
-    reader.seek(info.begin)
-    buffer = memoryview(bytearray(min(_CHUNK, info.nbytes)))
-    left = info.nbytes
-    while left:
-        count = reader.readinto(buffer[: min(len(buffer), left)])
-        if not count:
-            raise InputError(f"{info.file} ended while {info.name} was copied: it changed since it was opened")
-        writer.write(buffer[:count])
-        left -= count
+def _output_name(file: Path, source: Checkpoint) -> str:
+    if source.index is None:
+        return SINGLE_FILE
+    if not source.pickled:
+        return file.name
+    return f"{file.stem.removeprefix('pytorch_')}.safetensors"
 
 
-def _updated_index(
-    source: Checkpoint, shapes: Mapping[str, tuple[int, ...]], dropped: Collection[str]
+def _shape(info: TensorInfo, new: Mapping[str, NewTensor]) -> tuple[int, ...]:
+    return new[info.name].shape if info.name in new else info.shape
+
+
+def _size(info: TensorInfo, new: Mapping[str, NewTensor], dtype: torch.dtype | None) -> int:
+    return nbytes(converted_name(info.dtype, dtype), _shape(info, new))
+
+
+def _pieces(new: NewTensor, name: str, dtype: str) -> Sequence[memoryview]:
+    tensor = new.make()
+    if dtype_name(tensor.dtype) != dtype or tuple(tensor.shape) != new.shape:
+        raise ValueError(
+            f"{name}: a tensor of {tensor.dtype} and shape {list(tensor.shape)} was made, "
+            f"where {dtype} and shape {list(new.shape)} were expected"
+        )
+    raw = byte_view(tensor.detach().cpu())
+    return [raw[begin : begin + CHUNK] for begin in range(0, len(raw), CHUNK)]
+
+
+def _meter(advance: Callable[[int, int], None] | None, total: int) -> Advance:
+    """From steps to (done, in all)."""
+    done = 0
+
+    def step(count: int) -> None:
+        nonlocal done
+        done += count
+        if advance is not None:
+            advance(done, total)
+
+    return step
+
+
+def _index(
+    metadata: Mapping[str, Any],
+    files: Sequence[_OutputFile],
+    indexed: Collection[str],
+    new: Mapping[str, NewTensor],
+    dtype: torch.dtype | None,
 ) -> dict[str, Any]:
-    kept = {name: info for name, info in source.tensors.items() if name not in dropped}
-    metadata = dict(source.index or {})
-    metadata["total_size"] = sum(nbytes(info.dtype, shapes.get(name, info.shape)) for name, info in kept.items())
-    if "total_parameters" in metadata:
-        metadata["total_parameters"] = sum(math.prod(shapes.get(name, info.shape)) for name, info in kept.items())
-    return {"metadata": metadata, "weight_map": {name: info.file.name for name, info in kept.items()}}
-
-
-def _copy(source: Path, target: Path) -> None:
-    try:
-        shutil.copyfile(source, target)
-    except (FileNotFoundError, PermissionError) as error:
-        # The staging folder is ours and was just written to: what is missing or closed is the source.
-        raise InputError(f"{source} cannot be read: {error.strerror}") from error
+    kept = {info.name: (info, file.name) for file in files for info in file.tensors if info.name in indexed}
+    updated = {**metadata, "total_size": sum(_size(info, new, dtype) for info, _ in kept.values())}
+    if "total_parameters" in updated:
+        updated["total_parameters"] = sum(math.prod(_shape(info, new)) for info, _ in kept.values())
+    return {"metadata": updated, "weight_map": {name: file for name, (_, file) in kept.items()}}
 
 
 def _write_json(file: Path, value: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from salt_ext.apply import new_tensors
 from salt_ext.checkpoint import Checkpoint, write_checkpoint
 from salt_ext.demo.models import without_progress_bars
 from salt_ext.evaluate import TextScore, adapt, measure
@@ -64,8 +65,9 @@ class Outcome:
 
 
 def control_plan(plan: TransferPlan, control: str) -> TransferPlan:
-    """The plan with every row that is not copied made in the way of `CONTROLS[control]`."""
+    """The plan with every token's row that is not copied made in the way of `CONTROLS[control]`."""
     copied = plan.provenance == Provenance.COPIED
+    changed = ~copied & (plan.provenance != Provenance.PADDING)
     kept = torch.repeat_interleave(copied, plan.crow_indices.diff())
     counts = plan.crow_indices.diff() * copied
     return replace(
@@ -73,7 +75,7 @@ def control_plan(plan: TransferPlan, control: str) -> TransferPlan:
         crow_indices=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
         col_indices=plan.col_indices[kept],
         values=plan.values[kept],
-        provenance=torch.where(copied, plan.provenance, int(CONTROLS[control])).to(torch.uint8),
+        provenance=torch.where(changed, int(CONTROLS[control]), plan.provenance).to(torch.uint8),
         residual=torch.full_like(plan.residual, float("nan")),
         metadata=plan.metadata | {"method": control},
     )
@@ -90,7 +92,7 @@ def write_control(source: Path, transferred: Path, plan: TransferPlan, output: P
     write_checkpoint(
         checkpoint,
         output,
-        tables={n: partial(_apply, plan, checkpoint, n) for n in checkpoint.vocabulary_tensors().names},
+        tensors=new_tensors(checkpoint, plan),
         config=made.config,
         generation_config=made.generation_config,
         tokenizer=load_tokenizer(transferred),
@@ -157,7 +159,3 @@ def try_candidate(
         progress=progress,
     )
     return Outcome(name, before, read())
-
-
-def _apply(plan: TransferPlan, source: Checkpoint, name: str) -> torch.Tensor:
-    return plan.apply(source.read(name))

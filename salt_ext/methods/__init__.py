@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from salt_ext.methods.assembly import Combinations, assemble_plan
-from salt_ext.methods.salt import SaltOptions, fit_warnings, salt_plan
+from salt_ext.methods.salt import KEY_KINDS, SaltOptions, fit_warnings, salt_plan
 
-__all__ = ["Combinations", "SaltOptions", "assemble_plan", "fit_warnings", "salt_plan"]
+__all__ = ["KEY_KINDS", "Combinations", "SaltOptions", "assemble_plan", "fit_warnings", "salt_plan"]

@@ -15,11 +15,12 @@ import numpy.typing as npt
 
 from salt_ext.errors import InputError
 from salt_ext.vectors.fasttext import FastTextFile
+from salt_ext.vectors.pieces import rows_for
 from salt_ext.vectors.table import TableFile
 from salt_ext.vectors.textfile import TextFile
 from salt_ext.vectors.word2vec import Word2VecFile
 
-__all__ = ["FastTextFile", "TableFile", "TextFile", "VectorSource", "Word2VecFile", "open_vectors"]
+__all__ = ["FastTextFile", "TableFile", "TextFile", "VectorSource", "Word2VecFile", "open_vectors", "rows_for"]
 
 _EXPECTED = "expected fasttext:FILE.bin (Facebook's format) or vectors:FILE (.vec, .txt, .bin, .npy, .safetensors)"
 

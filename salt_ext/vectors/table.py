@@ -130,4 +130,4 @@ def _read_tokens(path: Path, rows: int) -> dict[bytes, int]:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(f"{error}".split()) or type(error).__name__
+    return " ".join(f"{error!s:.300}".split()) or type(error).__name__

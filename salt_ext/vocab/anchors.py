@@ -1,10 +1,10 @@
-"""Anchors: the tokens that two vocabularies share, by form, and special tokens by role."""
+"""Anchors: the tokens that two vocabularies share, by form, beside pairs that are known otherwise."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from salt_ext.errors import InputError
 from salt_ext.vocab.forms import Form
-from salt_ext.vocab.roles import pair_roles
 from salt_ext.vocab.vocabulary import Vocabulary
 
 Level = Literal["exact", "case", "loose"]
@@ -27,7 +26,8 @@ class Anchors:
         source_ids: int64 [n]; a source token may serve several target tokens.
         target_ids: int64 [n], strictly ascending.
         kinds: str [n]: "exact"; "byte" (equal too, but a byte-fallback piece on either side, or bytes that cut a
-            character); "case" and "loose" (only at those levels); "special" (same role).
+            character); "case" and "loose" (only at those levels); "special" (special tokens and markers that were
+            given as pairs); "mapped" (the user's own pairs).
         collisions: "source" and "target": how many forms several ids of that vocabulary share; "case" and "loose":
             how many target tokens had several source tokens to choose from at that level.
     """
@@ -45,13 +45,27 @@ class Anchors:
         return dict(sorted(Counter(self.kinds.tolist()).items()))
 
 
-def match_vocabularies(source: Vocabulary, target: Vocabulary, *, level: Level = "exact") -> Anchors:
+def match_vocabularies(
+    source: Vocabulary,
+    target: Vocabulary,
+    *,
+    level: Level = "exact",
+    pairs: Mapping[int, int] | None = None,
+    mapped: Mapping[int, int | None] | None = None,
+) -> Anchors:
     """Pair every target token with the source token that is the same.
 
     Forms are compared exactly. "case" also pairs, for target tokens without an exact equal, text that is equal after
-    Unicode normalisation (NFC), then after case folding; "loose" further drops the mark of a word's beginning. Special
-    tokens pair by role, at every level alike. Of several source tokens with one form, the same spelling is taken, else
-    a literal piece before a byte-fallback piece, else the lowest id.
+    Unicode normalisation (NFC), then after case folding; "loose" further drops the mark of a word's beginning. Of
+    several source tokens with one form, the same spelling is taken, else a literal piece before a byte-fallback piece,
+    else the lowest id. Special tokens have no form and pair only as they are told to.
+
+    Args:
+        source: the source's vocabulary.
+        target: the target's vocabulary.
+        level: how wide forms are matched.
+        pairs: target id -> source id of special tokens and markers, see `salt_ext.protocol`; at every level alike.
+        mapped: target id -> source id as the user has it, or None for a token that shall have no partner.
 
     Raises:
         InputError: `level` is none of the three.
@@ -59,23 +73,26 @@ def match_vocabularies(source: Vocabulary, target: Vocabulary, *, level: Level =
     if level not in get_args(Level):
         raise InputError(f"match level must be one of {', '.join(get_args(Level))}; found {level!r}")
     by_form = _index(source, lambda form: form)
-    pairs = {new: (old, "special") for new, old in pair_roles(source.roles, target.roles).items()}
+    told: dict[int, int | None] = {**(pairs or {}), **(mapped or {})}
+    found = {
+        new: (old, "mapped" if new in (mapped or {}) else "special") for new, old in told.items() if old is not None
+    }
     for number, form in enumerate(target.forms):
         best = by_form.best.get(form)
-        if form is not None and best is not None:
+        if form is not None and best is not None and number not in told:
             same = (other for other in by_form.shared.get(form, ()) if source.tokens[other] == target.tokens[number])
             chosen = next(same, best)
-            pairs[number] = (chosen, _exact_kind(form, number in target.byte_ids or chosen in source.byte_ids))
+            found[number] = (chosen, _exact_kind(form, number in target.byte_ids or chosen in source.byte_ids))
     collisions = {"source": len(by_form.shared), "target": len(_index(target, lambda form: form).shared)}
     for kind, key in _wider_keys(level):
         by_key = _index(source, key)
         collisions.setdefault(kind, 0)
         for number, form in enumerate(target.forms):
-            wanted = key(form) if form is not None and number not in pairs else None
+            wanted = key(form) if form is not None and number not in found and number not in told else None
             if wanted in by_key.best:
-                pairs[number] = (by_key.best[wanted], kind)
+                found[number] = (by_key.best[wanted], kind)
                 collisions[kind] += wanted in by_key.shared
-    ordered = sorted(pairs.items())
+    ordered = sorted(found.items())
     return Anchors(
         source_ids=np.array([old for _, (old, _) in ordered], dtype=np.int64),
         target_ids=np.array([new for new, _ in ordered], dtype=np.int64),

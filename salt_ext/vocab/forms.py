@@ -57,6 +57,7 @@ def _byte_letters() -> dict[int, str]:
 
 
 _BYTE_OF_LETTER = _byte_letters()
+_LETTER_OF_BYTE = {ord(byte): chr(letter) for letter, byte in _BYTE_OF_LETTER.items()}
 _ALPHABET = frozenset(map(chr, _BYTE_OF_LETTER))
 
 
@@ -87,6 +88,11 @@ class Spelling:
     def is_byte_piece(self, piece: str) -> bool:
         """Whether the piece is a byte-fallback piece, `<0x00>` to `<0xFF>`."""
         return self.byte_fallback and piece.startswith("<0x") and _BYTE_PIECE.fullmatch(piece) is not None
+
+    @staticmethod
+    def spell_bytes(data: bytes) -> str:
+        """The bytes in the letters of the byte alphabet."""
+        return data.decode("latin-1").translate(_LETTER_OF_BYTE)
 
     def form(self, piece: str, *, added: bool = False) -> Form | None:
         """The form of a piece of the model's vocabulary, or of an added token, whose content is literal text.

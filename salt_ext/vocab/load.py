@@ -15,13 +15,15 @@ from salt_ext.vocab.families import backend_of
 
 # Files that hold a vocabulary; tokenizer_config.json alone does not, and would load as an empty tokenizer.
 _VOCABULARY_FILES = ("tokenizer.json", "tekken.json", "vocab.*", "*.model", "*.spm", "*.tiktoken")
+_SAMPLE = "Hello, 1 Äpfel 🙂"
 
 
-def load_tokenizer(name_or_path: str | Path) -> PreTrainedTokenizerBase:
-    """Open a fast tokenizer. No remote code is run.
+def load_tokenizer(name_or_path: str | Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """Open a fast tokenizer.
 
     Args:
         name_or_path: a folder with tokenizer files, or a name on the model hub.
+        trust_remote_code: whether Python code that comes with it may run.
 
     Raises:
         InputError: no such folder, no tokenizer files in it, a tokenizer that cannot be read, or only a slow one.
@@ -34,14 +36,34 @@ def load_tokenizer(name_or_path: str | Path) -> PreTrainedTokenizerBase:
     try:
         with _quiet():
             tokenizer = AutoTokenizer.from_pretrained(
-                str(folder) if local else name, local_files_only=local, trust_remote_code=False
+                str(folder) if local else name, local_files_only=local, trust_remote_code=trust_remote_code
             )
-    except Exception as error:  # whatever the family's own loader raises; the Rust one raises bare Exceptions
+            backend_of(tokenizer, name)
+            assert isinstance(tokenizer, PreTrainedTokenizerBase)
+            _try_out(tokenizer)
+    except InputError:
+        raise
+    except BaseException as error:  # the library raises bare Exceptions, and what is none where its Rust part panics
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise InputError(f"tokenizer of {name}: cannot be read: {reason}") from error
-    backend_of(tokenizer, name)
-    assert isinstance(tokenizer, PreTrainedTokenizerBase)
+        raise InputError(f"tokenizer of {name}: cannot be read: {reason:.300}") from error
     return tokenizer
+
+
+def _try_out(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Some definitions load, and fail at the first text or the first reload.
+
+    Raises:
+        Exception: of any type.
+    """
+    known = set(tokenizer.get_vocab().values())
+    for texts in ((_SAMPLE,), (_SAMPLE, _SAMPLE)):
+        foreign = set(tokenizer(*texts)["input_ids"]) - known
+        if foreign:
+            raise ValueError(f"it writes the id {min(foreign)}, which is no token")
+    if type(tokenizer.model_max_length) not in (int, float):
+        raise ValueError(f"model_max_length is {tokenizer.model_max_length!r}, expected a number")
 
 
 def _looks_like_a_path(name: str) -> bool:

@@ -1,0 +1,234 @@
+"""Files of torch.save: what we find in them equals what torch.load reads, and nothing in them is ever run."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+
+from salt_ext.checkpoint.pickled import read_pickled
+from salt_ext.checkpoint.reading import CHUNK, chunks, read_tensor, same_bytes
+from salt_ext.errors import InputError
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    return tmp_path / "pytorch_model.bin"
+
+
+def raw(tensor: torch.Tensor) -> bytes:
+    return tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+def everything() -> OrderedDict[str, torch.Tensor]:
+    base = torch.arange(24.0).reshape(4, 6)
+    return OrderedDict(
+        base=base,
+        rows_of_it=base[1:3],
+        columns_of_it=base[:, 2:3],
+        every_second_of_it=base[:, ::2],
+        transposed=base.T,
+        permuted=torch.randn(2, 3, 4).permute(2, 0, 1),
+        expanded=torch.randn(3, 1).expand(3, 4),
+        tied=base,
+        scalar=torch.tensor(3.0),
+        empty=torch.empty(0, 7),
+        empty_with_strides=torch.empty(4, 0).T,
+        parameter=torch.nn.Parameter(torch.randn(2, 2)),
+        boolean=torch.tensor([True, False]),
+        whole=torch.arange(5),
+        small=torch.arange(3).to(torch.uint16),
+        half=torch.randn(3).half(),
+        brain=torch.randn(3, 5).bfloat16(),
+        eight=torch.randn(4).to(torch.float8_e4m3fn),
+        double=torch.randn(2).double(),
+        complex=torch.randn(2, dtype=torch.complex64),
+    )
+
+
+@pytest.mark.parametrize("version", ["now", "without computable offsets"])
+def test_equals_torch_load(file, version):
+    torch.save(everything(), file)
+    if version != "now":
+        # As an older torch writes it: offsets stand in the records' headers only.
+        file.write_bytes(file.read_bytes().replace(b".format_version", b".format_VERSION"))
+    expected = torch.load(file, weights_only=True)
+    tensors = {info.name: info for info in read_pickled(file)}
+    assert set(tensors) == set(expected)
+    for name, tensor in expected.items():
+        info, read = tensors[name], read_tensor(tensors[name])
+        assert (read.dtype, read.shape, info.nbytes) == (tensor.dtype, tensor.shape, tensor.nbytes), name
+        assert read.is_contiguous()
+        assert raw(read) == raw(tensor) == b"".join(map(bytes, chunks(info))), name
+    assert same_bytes(tensors["base"], tensors["tied"])
+    assert not same_bytes(tensors["base"], tensors["transposed"])
+
+
+def test_pieces_are_bounded_and_end_between_elements(file):
+    table = torch.arange(3 * CHUNK // 8 + 1, dtype=torch.float64)[:, None]
+    torch.save({"long": table, "turned": table.expand(-1, 2).T}, file)
+    for info in read_pickled(file):
+        pieces = [bytes(piece) for piece in chunks(info)]
+        assert max(map(len, pieces)) == CHUNK
+        assert all(len(piece) % 8 == 0 for piece in pieces)
+        assert b"".join(pieces) == raw(table if info.name == "long" else table.expand(-1, 2).T)
+
+
+def test_nothing_is_read(file):
+    """9 GB of records of which the disk holds none: only a reader of offsets is done at once."""
+    sizes = {"a": 1 << 30, "b": 1 << 32, "c": (1 << 32) + 7, "d": 12}
+    with torch.serialization.skip_data():
+        torch.save({name: torch.empty(size, dtype=torch.uint8) for name, size in sizes.items()}, file)
+    if file.stat().st_blocks * 512 > 1 << 20:
+        pytest.skip("needs a file system with sparse files")
+    tensors = read_pickled(file)
+    assert {info.name: info.nbytes for info in tensors} == sizes
+    with zipfile.ZipFile(file) as archive, file.open("rb") as stream:
+        for info in tensors:
+            entry = archive.getinfo(f"pytorch_model/data/{'abcd'.index(info.name)}")
+            stream.seek(entry.header_offset + 26)
+            lengths = int.from_bytes(stream.read(2), "little") + int.from_bytes(stream.read(2), "little")
+            assert (info.begin, info.nbytes) == (entry.header_offset + 30 + lengths, entry.file_size)
+
+
+class Attack:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.target),)
+
+
+def test_code_is_never_run(file, tmp_path):
+    mark = tmp_path / "was here"
+    for content in (Attack(mark), {"a": torch.ones(2), "b": Attack(mark)}):
+        torch.save(content, file)
+        with pytest.raises(InputError, match=r"refused for safety: .*mkdir"):
+            read_pickled(file)
+        assert not mark.exists()
+    # The attack itself works where it is let.
+    torch.load(file, weights_only=False)
+    assert mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([torch.ones(2)], "holds a list, where tensors by name"),
+        (torch.ones(2), "holds a .*, where tensors by name"),
+        ({3: torch.ones(2)}, "has the key 3"),
+        ({"model": {"a": torch.ones(2)}, "step": 7}, "a dictionary under 'model'.*training checkpoint"),
+        ({"a": torch.ones(2), "step": 7}, "holds a int under 'step'"),
+        ({"a": None}, "holds a NoneType under 'a'"),
+        ({"a": torch.eye(2).to_sparse()}, "a is a tensor of .*sparse"),
+        ({"a": torch.randn(2, dtype=torch.complex64).conj()}, "a is a tensor of torch.complex64"),
+    ],
+)
+def test_other_content(file, content, message):
+    torch.save(content, file)
+    with pytest.raises(InputError, match=message) as error:
+        read_pickled(file)
+    assert str(file) in str(error.value)
+    assert "weights_only=False" not in str(error.value)
+
+
+def test_other_formats(file):
+    with pytest.raises(InputError, match="does not exist"):
+        read_pickled(file)
+    torch.save({"a": torch.ones(2)}, file, _use_new_zipfile_serialization=False)
+    with pytest.raises(InputError, match=r"torch before 1\.6; to convert it: torch\.save"):
+        read_pickled(file)
+    file.write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(InputError, match=r"torch before 1\.6"):
+        read_pickled(file)
+    file.write_bytes(b"version https://git-lfs")
+    with pytest.raises(InputError, match=r"is not a file of torch\.save: it begins with b'vers'"):
+        read_pickled(file)
+    file.write_bytes(b"")
+    with pytest.raises(InputError, match=r"is not a file of torch\.save"):
+        read_pickled(file)
+
+
+def repacked(file: Path, *, compression: int = zipfile.ZIP_STORED, **replaced: bytes) -> None:
+    with zipfile.ZipFile(file) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        for name, content in records.items():
+            # Without the format's version, torch looks for offsets instead of computing them.
+            if not name.endswith(".format_version"):
+                archive.writestr(name, replaced.get(Path(name).name.replace(".", "_"), content))
+
+
+def test_packed_by_another_tool(file):
+    torch.save({"a": torch.arange(3), "b": torch.ones(2)}, file)
+    repacked(file)
+    assert [read_tensor(info).tolist() for info in read_pickled(file)] == [[0, 1, 2], [1.0, 1.0]]
+    repacked(file, byteorder=b"big")
+    with pytest.raises(InputError, match="big-endian"):
+        read_pickled(file)
+    repacked(file, byteorder=b"little", compression=zipfile.ZIP_DEFLATED)
+    with pytest.raises(InputError, match="is compressed"):
+        read_pickled(file)
+
+
+def test_a_pickle_that_lies_about_its_records(file):
+    torch.save({"a": torch.zeros(200)}, file)
+    with zipfile.ZipFile(file) as archive:
+        honest = archive.read("pytorch_model/data.pkl")
+    # 200 elements are the bytes K\xc8; first the storage's size, then the shape.
+    assert honest.count(b"K\xc8") == 2
+    storage, shape = b"K\xf8".join(honest.split(b"K\xc8", 1)), b"K\xf8".join(honest.rsplit(b"K\xc8", 1))
+    for lie in (storage, shape, honest.replace(b"K\xc8", b"K\x20")):
+        repacked(file, data_pkl=lie)
+        with pytest.raises(InputError, match="is corrupt"):
+            read_pickled(file)
+
+
+def test_truncated_files(file):
+    torch.save({"a": torch.randn(40, 5), "b": torch.arange(3)}, file)
+    content = file.read_bytes()
+    for length in range(4, len(content), 97):
+        file.write_bytes(content[:length])
+        with pytest.raises(InputError, match="truncated or corrupt"):
+            read_pickled(file)
+
+
+def test_file_that_shrinks(file):
+    torch.save({"a": torch.randn(40, 5)}, file)
+    (info,) = read_pickled(file)
+    file.write_bytes(file.read_bytes()[: info.begin + 5])
+    with pytest.raises(InputError, match="it changed since it was opened"):
+        read_tensor(info)
+    with pytest.raises(InputError, match="it changed since it was opened"):
+        list(chunks(info))
+
+
+def test_mutated_files_are_refused_or_read_as_torch_reads_them(file):
+    torch.save({"a": torch.randn(4, 3), "b": torch.arange(6).to(torch.int8)}, file)
+    original = file.read_bytes()
+    generator = random.Random(5)
+    accepted = 0
+    for _ in range(300):
+        content = bytearray(original)
+        for _ in range(generator.choice((1, 1, 3))):
+            position = generator.randrange(len(content))
+            if generator.randrange(3):
+                content[position] = generator.randrange(256)
+            else:
+                del content[position : position + generator.randrange(1, 9)]
+        file.write_bytes(content)
+        try:
+            tensors = read_pickled(file)
+        except InputError:
+            continue
+        accepted += 1
+        expected = torch.load(file, weights_only=True)
+        for info in tensors:
+            assert raw(read_tensor(info)) == raw(expected[info.name])
+    assert accepted > 10

@@ -1,0 +1,68 @@
+"""One plan, every tensor of a checkpoint that the vocabulary indexes: the input table, a head, its bias, and others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from salt_ext.checkpoint import Checkpoint, NewTensor
+from salt_ext.plan import TransferPlan
+
+
+def read_rows(checkpoint: Checkpoint, name: str, *, rows: int) -> Tensor:
+    """A tensor of the checkpoint with the vocabulary as its first dimension, in its own dtype.
+
+    Args:
+        checkpoint: the source.
+        name: one of its vocabulary-indexed tensors.
+        rows: how many rows are needed. A tensor that has fewer is continued by its row 0, which the families that have
+            such tensors read for every id beyond (see `VocabularyTensors.others`).
+
+    Returns:
+        [at least rows, ...].
+    """
+    table = checkpoint.read(name).movedim(checkpoint.vocabulary_tensors().dims[name], 0)
+    missing = rows - table.shape[0]
+    return table if missing <= 0 else torch.cat([table, table[:1].expand(missing, *table.shape[1:])])
+
+
+def new_tensors(
+    checkpoint: Checkpoint,
+    plan: TransferPlan,
+    *,
+    dtype: torch.dtype | None = None,
+    seen: Callable[[str, Tensor], None] | None = None,
+) -> dict[str, NewTensor]:
+    """What replaces the vocabulary-indexed tensors of a checkpoint; nothing is computed before it is asked for.
+
+    Args:
+        checkpoint: the source, or a sibling of it with the same vocabulary.
+        plan: how its rows are made.
+        dtype: of the new tensors; None for each one's own.
+        seen: told (name, new tensor with the vocabulary as its first dimension) of each as it is made.
+    """
+    dims = checkpoint.vocabulary_tensors().dims
+    made = {}
+    for name in checkpoint.vocabulary_tensors().names:
+        shape = list(checkpoint.tensors[name].shape)
+        shape[dims[name]] = plan.target_rows
+        made[name] = NewTensor(tuple(shape), partial(_make, checkpoint, plan, name, dtype, seen))
+    return made
+
+
+def _make(
+    checkpoint: Checkpoint,
+    plan: TransferPlan,
+    name: str,
+    dtype: torch.dtype | None,
+    seen: Callable[[str, Tensor], None] | None,
+) -> Tensor:
+    rows = read_rows(checkpoint, name, rows=plan.source_rows)
+    made = plan.apply(rows, dtype=dtype)
+    del rows
+    if seen is not None:
+        seen(name, made)
+    return made.movedim(0, checkpoint.vocabulary_tensors().dims[name]).contiguous()

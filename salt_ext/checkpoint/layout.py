@@ -1,0 +1,119 @@
+"""Which files of a model folder hold its weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from salt_ext.errors import InputError
+
+SINGLE_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+PICKLED_FILE = "pytorch_model.bin"
+PICKLED_INDEX_FILE = "pytorch_model.bin.index.json"
+_UNREADABLE = ("tf_model.h5", "flax_model.msgpack")
+# Far above any model; a corrupt number would have transformers make objects until the memory is full.
+_MOST_LAYERS = 4096
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The weight files of a model.
+
+    Attributes:
+        pickled: whether they are torch's own files (`torch.save`), not safetensors.
+        shards: for every key the name of the file that holds it; None where a single file holds all.
+        metadata: the metadata of the index; None where there is no index.
+    """
+
+    pickled: bool
+    shards: dict[str, str] | None
+    metadata: dict[str, Any] | None
+
+    @property
+    def single_file(self) -> str:
+        """The name of the file where there are no shards."""
+        return PICKLED_FILE if self.pickled else SINGLE_FILE
+
+
+def find_layout(folder: Path) -> Layout:
+    """How a folder holds its weights: safetensors where it has both, as transformers chooses.
+
+    Raises:
+        InputError: there are no weights, or only in a format that is not read; or an index is not valid.
+    """
+    for pickled, single, index in ((False, SINGLE_FILE, INDEX_FILE), (True, PICKLED_FILE, PICKLED_INDEX_FILE)):
+        if (folder / single).exists():
+            return Layout(pickled, None, None)
+        if (folder / index).exists():
+            return read_index(folder / index)
+    for name in _UNREADABLE:
+        if (folder / name).exists():
+            raise InputError(
+                f"{folder} has no safetensors, only {name}; load it in a transformers that reads it and save it again "
+                f"with save_pretrained to convert it"
+            )
+    raise InputError(f"{folder} holds neither {SINGLE_FILE} nor {INDEX_FILE}, {PICKLED_FILE} or {PICKLED_INDEX_FILE}")
+
+
+def read_index(file: Path) -> Layout:
+    """The index of a sharded model.
+
+    Raises:
+        InputError: it cannot be read, or is not an index of files of one folder.
+    """
+    pickled = file.name == PICKLED_INDEX_FILE
+    suffix, kind = (".bin", "pickled") if pickled else (".safetensors", "safetensors")
+    index = read_json_object(file)
+    shards = index.get("weight_map")
+    metadata = index.get("metadata") or {}
+    if not isinstance(shards, dict) or not shards:
+        raise InputError(f"{file} has no weight_map")
+    if not isinstance(metadata, dict):
+        raise InputError(f"{file}: its metadata is not an object")
+    for shard in shards.values():
+        # A plain name only: an index must not lead out of its folder.
+        if not isinstance(shard, str) or Path(shard).name != shard or not shard.endswith(suffix) or "\0" in shard:
+            raise InputError(f"{file} names {shard!r:.80}, where a {kind} file of its folder was expected")
+    return Layout(pickled, shards, metadata)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a model folder, before transformers builds anything from it.
+
+    Raises:
+        InputError: it cannot be read, names no model type, or states an absurd number of layers.
+    """
+    file = folder / "config.json"
+    config = read_json_object(file)
+    if not isinstance(config.get("model_type"), str):
+        raise InputError(f"{file} names no model_type")
+    pending: list[Any] = [config]
+    while pending:
+        part = pending.pop()
+        pending += [value for value in part.values() if isinstance(value, dict)]
+        for key, value in part.items():
+            if key.endswith(("layer", "layers")) and isinstance(value, (int, float)) and value > _MOST_LAYERS:
+                raise InputError(f"{file} states {key} = {value:.6g}, expected at most {_MOST_LAYERS}")
+    return config
+
+
+def read_json_object(file: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        InputError: the file cannot be read, is not UTF-8 JSON, or holds something else than an object.
+    """
+    try:
+        value = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{file} does not exist") from None
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file} is not valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{file} holds a JSON {type(value).__name__}, where an object was expected")
+    return value

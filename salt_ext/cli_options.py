@@ -1,0 +1,81 @@
+"""The arguments and options that commands share, and their groups in the help."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Match(str, Enum):
+    """How wide anchors are matched."""
+
+    exact = "exact"
+    case = "case"
+    loose = "loose"
+
+
+class Dtype(str, Enum):
+    """What weights can be converted to."""
+
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+    float32 = "float32"
+
+
+TOKENIZER, METHOD, OUTPUT, MODELS = "Tokenizer", "Method", "Output", "Models that transformers does not know"
+
+Source = Annotated[str, typer.Argument(metavar="SOURCE", help="Model to move: a folder or a hub name.")]
+Donor = Annotated[str, typer.Argument(metavar="DONOR", help="Model whose tokenizer it gets: a folder or a hub name.")]
+TokenizerOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER|NAME",
+        rich_help_panel=TOKENIZER,
+        help="The new tokenizer, if it is not the donor's own; the donor's pieces then make its rows.",
+    ),
+]
+TokenMap = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        rich_help_panel=TOKENIZER,
+        help='Pairs that override all others, as JSON: {"new token": "source token" or null}; "#7" is an id.',
+    ),
+]
+KeepMarkers = Annotated[
+    bool | None,
+    typer.Option(
+        "--keep-markers/--drop-markers",
+        rich_help_panel=TOKENIZER,
+        help="Add the source's chat markers and tool tokens with their rows; kept where it has a chat template.",
+        show_default=False,
+    ),
+]
+MatchOption = Annotated[
+    Match,
+    typer.Option(
+        rich_help_panel=TOKENIZER,
+        help="What counts as the same token: equal; but for case; but for case and the word marker.",
+    ),
+]
+Embedding = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", rich_help_panel=MODELS, help="The source's input table, as its files call it."),
+]
+Head = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", rich_help_panel=MODELS, help="The source's output table; none if it is tied."),
+]
+DonorEmbedding = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", rich_help_panel=MODELS, help="The donor's input table, as its files call it."),
+]
+TrustRemoteCode = Annotated[
+    bool,
+    typer.Option("--trust-remote-code", rich_help_panel=MODELS, help="Run Python code that comes with the models."),
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; torch's own choice if not given.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]

@@ -1,0 +1,16 @@
+"""The source's protocol for another vocabulary: its special tokens, frame, chat markers and configured token ids."""
+
+from __future__ import annotations
+
+from salt_ext.protocol.ids import TranslatedConfigs, token_translation, translated_configs
+from salt_ext.protocol.target import Target, build_target
+from salt_ext.protocol.token_map import load_token_map
+
+__all__ = [
+    "Target",
+    "TranslatedConfigs",
+    "build_target",
+    "load_token_map",
+    "token_translation",
+    "translated_configs",
+]

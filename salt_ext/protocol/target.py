@@ -1,0 +1,195 @@
+"""The tokenizer of the new model: the target's vocabulary and algorithm under the source's conventions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tokenizers import AddedToken, Tokenizer
+from tokenizers.models import BPE
+
+from salt_ext.errors import InputError
+from salt_ext.protocol.frame import Frame, framed_post_processor, read_frame
+from salt_ext.protocol.markers import marker_ids, template_text
+from salt_ext.protocol.saved import SavedTokenizer
+from salt_ext.protocol.token_map import TokenMap, resolve_token_map
+from salt_ext.protocol.twins import find_twins
+from salt_ext.vocab import Vocabulary
+from salt_ext.vocab.families import backend_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# Roles that the target keeps where the source has none: what its algorithm writes for unknown text, and filling.
+_OWN_ROLES = ("unk", "pad")
+
+
+@dataclass(frozen=True)
+class Target:
+    """The tokenizer of the new model, and what is known of its special tokens.
+
+    Attributes:
+        tokenizer: to be saved; it opens through AutoTokenizer as it is.
+        vocabulary: what its ids stand for: the target's own ids, added tokens behind them.
+        pairs: target id -> source id of special tokens and markers, every source id at most once.
+        mapped: target id -> source id, or None for no partner: the user's own pairs, which go before all others.
+        added: ids of the tokens that the target lacked, ascending.
+        warnings: sentences for the user.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    vocabulary: Vocabulary
+    pairs: dict[int, int]
+    mapped: dict[int, int | None]
+    added: tuple[int, ...]
+    warnings: list[str]
+
+
+def build_target(
+    source: PreTrainedTokenizerBase,
+    target: PreTrainedTokenizerBase,
+    *,
+    keep_markers: bool | None = None,
+    token_map: TokenMap | None = None,
+    model_type: str | None = None,
+    source_name: str = "source",
+    target_name: str = "target",
+) -> Target:
+    """Builds a tokenizer with the target's vocabulary that speaks the source's protocol; neither is changed.
+
+    From the target come vocabulary and algorithm, its unknown token, and its padding token where the source has none.
+    From the source come what is put before and after a text, the sides of padding and truncation, the longest length,
+    the names of the model's inputs, the chat template, and the roles. A role is played by the target's token of the
+    same spelling if that is special or a marker that the chat template writes, else by the target's token of that role
+    or of its stand-in (cls for bos, sep for eos), else by the source's own token, which is added. Chat markers that the
+    target lacks are added, special or not as in the source: a tool's tag that is not special there must not be special
+    here, since decoding without special tokens would then drop what the program that reads the answer looks for.
+
+    Args:
+        source: a fast tokenizer.
+        target: a fast tokenizer.
+        keep_markers: whether the markers are added; None for yes where the source has a chat template.
+        token_map: the user's pairs, see `load_token_map`.
+        model_type: of the model that the tokenizer will lie beside, from its config.json.
+        source_name: what to call the source's tokenizer in messages.
+        target_name: what to call the target's.
+
+    Raises:
+        InputError: a tokenizer is not a fast one or not understood, an entry of the map is wrong, or the target's
+            tokenizer cannot take more tokens.
+    """
+    given = Vocabulary.from_tokenizer(source, name=source_name)
+    own = Vocabulary.from_tokenizer(target, name=target_name)
+    flags = backend_of(source, source_name).get_added_tokens_decoder()
+    template = template_text(source)
+    keep = bool(template) if keep_markers is None else keep_markers
+    markers = marker_ids(flags, template)
+    frame = read_frame(source)
+    twins = find_twins(given, own, markers=markers if keep else (), template=template, frame=frame.special_ids)
+    roles = {role: own.tokens[own.roles[role]] for role in _OWN_ROLES if role in own.roles}
+    roles |= {role: twins[old] for role, old in given.roles.items() if old in twins and role != "unk"}
+
+    try:
+        backend = Tokenizer.from_str(backend_of(target, target_name).to_str())
+    except Exception as error:  # bare, from the Rust library: it opens some files that it would not have written
+        raise InputError(f"tokenizer of {target_name}: its definition cannot be used: {error!s:.300}") from error
+    backend.no_truncation()
+    backend.no_padding()
+    _add_tokens(backend, twins, roles, flags, own)
+    backend.post_processor = _post_processor(backend, frame, twins)
+    tokenizer = SavedTokenizer(  # type: ignore[no-untyped-call]
+        tokenizer_object=backend,
+        **{f"{role}_token": token for role, token in roles.items()},
+        **_habits(source, target, twins, set(backend.get_vocab())),
+    )
+    tokenizer.chat_template = source.chat_template
+    tokenizer.model_type = model_type
+
+    vocabulary = Vocabulary.from_tokenizer(tokenizer, name=target_name)
+    pairs = {number: old for old, token in twins.items() if (number := backend.token_to_id(token)) is not None}
+    lost = [
+        content
+        for content in (flags[number].content for number in markers)
+        if content in template and content not in twins.values()
+    ]
+    return Target(
+        tokenizer=tokenizer,
+        vocabulary=vocabulary,
+        pairs=dict(sorted(pairs.items())),
+        mapped=resolve_token_map(token_map or {}, given, vocabulary),
+        added=tuple(range(own.size, vocabulary.size)),
+        warnings=[f"the chat template writes {', '.join(lost)}, which the new tokenizer cuts into pieces"] * bool(lost),
+    )
+
+
+def _add_tokens(
+    backend: Tokenizer,
+    twins: Mapping[int, str],
+    roles: Mapping[str, str | None],
+    flags: Mapping[int, AddedToken],
+    own: Vocabulary,
+) -> None:
+    """Adds the twins that the target lacks, in the order of the source's ids, and sets tokens apart that it has."""
+    apart = {token.content: token for token in backend.get_added_tokens_decoder().values()}
+    playing = {token for token in roles.values() if token is not None}
+    wanted: dict[str, AddedToken] = {}
+    for old, token in sorted(twins.items()):
+        if token not in apart or (token in playing and not apart[token].special):
+            wanted[token] = _with_flags(token, flags.get(old), special=token in playing)
+    wanted |= {t: AddedToken(t, special=True, normalized=False) for t in sorted(playing - set(apart) - set(wanted))}
+    backend.add_tokens(list(wanted.values()))
+    new = [token for token in wanted if token not in own.tokens]
+    found = [backend.token_to_id(token) for token in new]
+    if found != list(range(own.size, own.size + len(new))):
+        raise InputError(
+            f"tokenizer of {own.name}: it cannot take {len(new)} more tokens behind its last id {own.size - 1}, since "
+            "its ids have holes"
+        )
+
+
+def _with_flags(token: str, model: AddedToken | None, *, special: bool) -> AddedToken:
+    """An added token with the flags of the source's, special in any case if it plays a role.
+
+    It is found in the text as it was written: the target's normalizer, which may change its letters or put a space
+    before it, is not the one that the source's flag speaks of.
+    """
+    if model is None:
+        return AddedToken(token, special=True, normalized=False)
+    flags = {flag: getattr(model, flag) for flag in ("single_word", "lstrip", "rstrip")}
+    return AddedToken(token, **flags, normalized=False, special=special or model.special)
+
+
+def _post_processor(backend: Tokenizer, frame: Frame, twins: Mapping[int, str]) -> Any:
+    """Made by the library from its definition, within a tokenizer without a vocabulary."""
+    before = backend.post_processor
+    definition = None if before is None else json.loads(before.__getstate__())
+    ids = backend.get_vocab()
+    spelt = {old: (twins[old], ids[twins[old]]) for old in frame.special_ids}
+    empty = json.loads(Tokenizer(BPE()).to_str())
+    empty["post_processor"] = framed_post_processor(definition, frame, spelt)
+    return Tokenizer.from_str(json.dumps(empty)).post_processor
+
+
+def _habits(
+    source: PreTrainedTokenizerBase, target: PreTrainedTokenizerBase, twins: Mapping[int, str], known: set[str]
+) -> dict[str, Any]:
+    """What a tokenizer does besides cutting a text."""
+    spelt = {str(source.convert_ids_to_tokens(old)): token for old, token in twins.items()}
+    named = set(source.SPECIAL_TOKENS_ATTRIBUTES) - set(type(source).SPECIAL_TOKENS_ATTRIBUTES)
+    own_names = {name: spelt.get(str(token)) for name in sorted(named) if (token := getattr(source, name, None))}
+    habits = {
+        "padding_side": source.padding_side,
+        "truncation_side": source.truncation_side,
+        "model_max_length": source.model_max_length,
+        "model_input_names": list(source.model_input_names),
+        "split_special_tokens": source.split_special_tokens,
+        "clean_up_tokenization_spaces": target.clean_up_tokenization_spaces,
+        "extra_special_tokens": [spelt[str(t)] for t in source.extra_special_tokens if spelt.get(str(t)) in known],
+        "response_template": source.response_template,
+        "chat_control_tokens": source.chat_control_tokens,
+    }
+    return {key: value for key, value in habits.items() if value is not None} | {
+        "model_specific_special_tokens": {name: token for name, token in own_names.items() if token is not None}
+    }

@@ -1,0 +1,67 @@
+"""What the user asks of a transfer besides the two models and the output, checked before any work."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, get_args
+
+import torch
+
+from salt_ext.errors import InputError
+from salt_ext.inputs import PairOptions
+from salt_ext.methods import SaltOptions
+from salt_ext.vocab import Level
+
+DONOR_AUX = "donor"
+_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Every option of `salt_ext.transfer`; what each means stands there.
+
+    Raises:
+        InputError: a value is out of its range.
+    """
+
+    aux: str
+    temperature: float
+    rcond: float | None
+    ridge: float
+    seed: int
+    match: Level
+    models: PairOptions
+    pad_to_multiple_of: int | None
+    dtype: str | torch.dtype | None
+    link: bool
+    threads: int | None
+
+    def __post_init__(self) -> None:
+        self.method()
+        self.torch_dtype()
+        if isinstance(self.seed, bool) or not 0 <= self.seed < 2**63:
+            raise InputError(f"seed is {self.seed}, expected a whole number from 0 to 2**63 - 1")
+        if self.match not in get_args(Level):
+            raise InputError(f"match is {self.match!r}, expected one of {', '.join(get_args(Level))}")
+        for name in ("threads", "pad_to_multiple_of"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value}, expected a whole number of at least 1")
+
+    def method(self) -> SaltOptions:
+        """The numbers of the regression."""
+        return SaltOptions(temperature=self.temperature, rcond=self.rcond, ridge=self.ridge)
+
+    def torch_dtype(self) -> torch.dtype | None:
+        """The dtype to convert to, None for none."""
+        name = str(self.dtype).removeprefix("torch.")
+        if self.dtype is not None and name not in _DTYPES:
+            raise InputError(f"dtype is {name}, expected one of {', '.join(_DTYPES)}")
+        return _DTYPES.get(name)
+
+    def as_json(self) -> dict[str, Any]:
+        """For the report: every option as it was given."""
+        given = asdict(self)
+        given |= given.pop("models")
+        plain = (str, int, float, type(None))
+        return {name: value if isinstance(value, plain) else str(value) for name, value in given.items()}
