@@ -8,7 +8,6 @@ change what the model computes.
 
 from __future__ import annotations
 
-import gc
 import inspect
 import logging
 import warnings
@@ -141,8 +140,9 @@ def _run(
         logits = logits.reshape(-1, logits.shape[-1])
         return _Pass(seen[-1].clone(), logits[:, list(shared)].clone(), bool(logits.isfinite().all()), missing)
     finally:
-        del model
-        gc.collect()
+        # At once, not when the collector finds the model: two must never be in memory.
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.data = tensor.new_empty(0)
 
 
 def _inputs(model: transformers.PreTrainedModel, text: Sequence[int]) -> dict[str, Tensor]:

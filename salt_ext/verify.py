@@ -60,11 +60,7 @@ def verify_output(
     copied = plan.rows(Provenance.COPIED)
     partners = plan.col_indices[plan.crow_indices[copied]]
     for name in before.names:
-        new, old = (model.read(name).movedim(before.dims[name], 0) for model in (made, source))
-        _require(_finite(new), f"{folder}: {name} holds NaN or infinity")
-        # A table with fewer rows than tokens is read at row 0 for the others.
-        places = torch.where(partners < old.shape[0], partners, 0)
-        _require(_same_rows(new, copied, old, places), f"{folder}: anchors of {name} differ from the source's rows")
+        _check_table(made, source, name, copied, partners)
     _require(
         _behaviour(again) == _behaviour(tokenizer), f"{folder}: the saved tokenizer is not opened again as it was made"
     )
@@ -74,6 +70,16 @@ def verify_output(
         "anchors bit-equal" + ("" if dtype is None else " to the source's, converted"),
         "saved tokenizer reloads with the same vocabulary, special tokens and encodings",
     ]
+
+
+def _check_table(made: Checkpoint, source: Checkpoint, name: str, copied: Tensor, partners: Tensor) -> None:
+    """In a function of its own, so that no more than one pair of tables is in memory."""
+    dim = source.vocabulary_tensors().dims[name]
+    new, old = (model.read(name).movedim(dim, 0) for model in (made, source))
+    _require(_finite(new), f"{made.folder}: {name} holds NaN or infinity")
+    # A table with fewer rows than tokens is read at row 0 for the others.
+    places = torch.where(partners < old.shape[0], partners, 0)
+    _require(_same_rows(new, copied, old, places), f"{made.folder}: anchors of {name} differ from the source's rows")
 
 
 _WRONG_TENSORS = "its tensors do not have the names, dtypes and shapes expected"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import struct
 from pathlib import Path
 
@@ -109,34 +108,3 @@ def test_missing_file(file):
     file.mkdir()
     with pytest.raises(InputError, match="cannot be read"):
         read_header(file)
-
-
-def test_mutated_files_are_refused_or_readable_by_the_library(file):
-    """Whatever we accept, the library accepts: nobody is handed a file that only we can read."""
-    save_file({"a": torch.randn(4, 3), "b": torch.arange(6).to(torch.int8)}, file, metadata={"format": "pt"})
-    original = file.read_bytes()
-    header_end = 8 + struct.unpack("<Q", original[:8])[0]
-    generator = random.Random(7)
-    accepted = 0
-    for _ in range(1500):
-        content = bytearray(original)
-        for _ in range(generator.choice((1, 1, 2, 5))):
-            position = generator.randrange(header_end)
-            match generator.randrange(4):
-                case 0:
-                    content[position] = generator.randrange(256)
-                case 1:
-                    content[position] = generator.choice(b'0123456789[]{},:" ')
-                case 2:
-                    del content[position : position + generator.randrange(1, 9)]
-                case 3:
-                    content[position:position] = content[position : position + generator.randrange(1, 9)]
-        file.write_bytes(content)
-        try:
-            header = read_header(file)
-        except InputError:
-            continue
-        accepted += 1
-        with safetensors.safe_open(file, "pt") as opened:
-            assert set(opened.keys()) == {tensor.name for tensor in header.tensors}
-    assert accepted > 10

@@ -16,6 +16,7 @@ PICKLED_INDEX_FILE = "pytorch_model.bin.index.json"
 _UNREADABLE = ("tf_model.h5", "flax_model.msgpack")
 # Far above any model; a corrupt number would have transformers make objects until the memory is full.
 _MOST_LAYERS = 4096
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,14 @@ def read_index(file: Path) -> Layout:
     if not isinstance(metadata, dict):
         raise InputError(f"{file}: its metadata is not an object")
     for shard in shards.values():
-        # A plain name only: an index must not lead out of its folder.
-        if not isinstance(shard, str) or Path(shard).name != shard or not shard.endswith(suffix) or "\0" in shard:
+        if not isinstance(shard, str) or not _is_plain_name(shard) or not shard.endswith(suffix):
             raise InputError(f"{file} names {shard!r:.80}, where a {kind} file of its folder was expected")
     return Layout(pickled, shards, metadata)
+
+
+def _is_plain_name(name: str) -> bool:
+    """A name that any file system takes, and that does not lead out of its folder."""
+    return Path(name).name == name and name.isprintable() and len(name) <= _LONGEST_NAME
 
 
 def read_config(folder: Path) -> dict[str, Any]:
