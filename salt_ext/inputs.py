@@ -76,14 +76,18 @@ def open_pair(source: str | Path, donor: str | Path, options: PairOptions | None
     old = _open(source, "source", ModelOptions(options.embedding, options.head, trust))
     old.checkpoint.vocabulary_tensors()
     new = _open(donor, "donor", ModelOptions(options.donor_embedding, None, trust), only_input=True)
+    chosen, vocabulary = new.tokenizer, new.vocabulary
+    if options.tokenizer is not None:
+        chosen = _tokenizer(options.tokenizer, "tokenizer", trust)
+        vocabulary = Vocabulary.from_tokenizer(chosen, name=str(options.tokenizer))
     target = build_target(
         old.tokenizer,
-        new.tokenizer if options.tokenizer is None else _tokenizer(options.tokenizer, "tokenizer", trust),
+        chosen,
         keep_markers=options.keep_markers,
         token_map=token_map,
         model_type=old.checkpoint.config.get("model_type"),
-        source_name=str(source),
-        target_name=str(options.tokenizer or donor),
+        source_vocabulary=old.vocabulary,
+        target_vocabulary=vocabulary,
     )
     return Pair(old, new, target)
 

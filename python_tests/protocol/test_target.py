@@ -10,6 +10,7 @@ from tokenizers import AddedToken
 
 from salt_ext.errors import InputError
 from salt_ext.protocol import build_target, load_token_map
+from salt_ext.vocab import Vocabulary
 
 SENTENCE = "Die Häuser der großen Städte stehen über den Straßen."
 
@@ -198,13 +199,14 @@ def test_the_users_map(llama_source, target, tmp_path) -> None:
     ],
 )
 def test_wrong_entries(llama_source, make_target, entries, message) -> None:
+    target = make_target("roberta")
     with pytest.raises(InputError, match=message):
         build_target(
             llama_source,
-            make_target("roberta"),
+            target,
             token_map=entries,
-            source_name="English",
-            target_name="German",
+            source_vocabulary=Vocabulary.from_tokenizer(llama_source, name="English"),
+            target_vocabulary=Vocabulary.from_tokenizer(target, name="German"),
         )
 
 

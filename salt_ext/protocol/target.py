@@ -54,8 +54,8 @@ def build_target(
     keep_markers: bool | None = None,
     token_map: TokenMap | None = None,
     model_type: str | None = None,
-    source_name: str = "source",
-    target_name: str = "target",
+    source_vocabulary: Vocabulary | None = None,
+    target_vocabulary: Vocabulary | None = None,
 ) -> Target:
     """Builds a tokenizer with the target's vocabulary that speaks the source's protocol; neither is changed.
 
@@ -73,16 +73,16 @@ def build_target(
         keep_markers: whether the markers are added; None for yes where the source has a chat template.
         token_map: the user's pairs, see `load_token_map`.
         model_type: of the model that the tokenizer will lie beside, from its config.json.
-        source_name: what to call the source's tokenizer in messages.
-        target_name: what to call the target's.
+        source_vocabulary: what the source's ids stand for; None reads it from the tokenizer.
+        target_vocabulary: what the target's stand for, likewise.
 
     Raises:
         InputError: a tokenizer is not a fast one or not understood, an entry of the map is wrong, or the target's
             tokenizer cannot take more tokens.
     """
-    given = Vocabulary.from_tokenizer(source, name=source_name)
-    own = Vocabulary.from_tokenizer(target, name=target_name)
-    flags = backend_of(source, source_name).get_added_tokens_decoder()
+    given = source_vocabulary or Vocabulary.from_tokenizer(source, name="source")
+    own = target_vocabulary or Vocabulary.from_tokenizer(target, name="target")
+    flags = backend_of(source, given.name).get_added_tokens_decoder()
     template = template_text(source)
     keep = bool(template) if keep_markers is None else keep_markers
     markers = marker_ids(flags, template)
@@ -92,7 +92,7 @@ def build_target(
     roles |= {role: twins[old] for role, old in given.roles.items() if old in twins and role != "unk"}
 
     try:
-        backend = Tokenizer.from_str(backend_of(target, target_name).to_str())
+        backend = Tokenizer.from_str(backend_of(target, own.name).to_str())
     except Exception as error:  # bare, from the Rust library: it opens some files that it would not have written
         raise InputError(f"tokenizer of {target_name}: its definition cannot be used: {error!s:.300}") from error
     backend.no_truncation()
@@ -107,7 +107,7 @@ def build_target(
     tokenizer.chat_template = source.chat_template
     tokenizer.model_type = model_type
 
-    vocabulary = Vocabulary.from_tokenizer(tokenizer, name=target_name)
+    vocabulary = Vocabulary.from_tokenizer(tokenizer, name=own.name)
     pairs = {number: old for old, token in twins.items() if (number := backend.token_to_id(token)) is not None}
     lost = [
         content
