@@ -94,7 +94,7 @@ def build_target(
     try:
         backend = Tokenizer.from_str(backend_of(target, own.name).to_str())
     except Exception as error:  # bare, from the Rust library: it opens some files that it would not have written
-        raise InputError(f"tokenizer of {target_name}: its definition cannot be used: {error!s:.300}") from error
+        raise InputError(f"tokenizer of {own.name}: its definition cannot be used: {error!s:.300}") from error
     backend.no_truncation()
     backend.no_padding()
     _add_tokens(backend, twins, roles, flags, own)
