@@ -173,7 +173,7 @@ class _Job:
         with clock.step("match the vocabularies"):
             anchors = match_pair(self.pair, level=settings.match)
             configs = translated_configs(
-                checkpoint.config,
+                resized_config(checkpoint.config, rows=self._rows()),
                 checkpoint.generation_config,
                 tokens=token_translation(anchors, self.pair.source.vocabulary, target),
                 pad=target.roles.get("pad"),
@@ -222,7 +222,7 @@ class _Job:
                 checkpoint,
                 self.output,
                 tensors=new_tensors(checkpoint, plan, dtype=settings.torch_dtype(), seen=seen),
-                config=resized_config(configs.config, rows=plan.target_rows),
+                config=configs.config,
                 generation_config=configs.generation_config,
                 tokenizer=new.tokenizer,
                 extra=finish,

@@ -44,7 +44,8 @@ def examine_table(table: Tensor, *, name: str, tokens: Sequence[str | None]) -> 
     step = max(1, _BLOCK_BYTES // (8 * max(1, flat.shape[1])))
     for begin in range(0, flat.shape[0], step):
         block = flat[begin : begin + step].contiguous()
-        digest.update(block.view(torch.uint8).numpy().data)
+        # Flat first: of a single column torch calls any strides contiguous, and then cannot view it as bytes.
+        digest.update(block.reshape(-1).view(torch.uint8).numpy().data)
         used = block[: max(0, len(tokens) - begin)]
         finite = used.isfinite().all(dim=1)
         if not bool(finite.all()):
