@@ -48,9 +48,8 @@ def make_plan(source_rows: int = SOURCE, target_rows: int = TARGET, seed: int = 
 
 def dense(plan: TransferPlan) -> np.ndarray:
     matrix = np.zeros((plan.target_rows, plan.source_rows))
-    for row in range(plan.target_rows):
-        for entry in range(int(plan.crow_indices[row]), int(plan.crow_indices[row + 1])):
-            matrix[row, int(plan.col_indices[entry])] = float(plan.values[entry])
+    rows = np.repeat(np.arange(plan.target_rows), np.diff(plan.crow_indices.numpy()))
+    matrix[rows, plan.col_indices.numpy()] = plan.values.numpy()
     return matrix
 
 
@@ -75,15 +74,13 @@ def test_apply(dtype, padding):
     assert new.dtype == dtype
     assert new.shape == (TARGET, DIM)
     used = table[:SOURCE].double().numpy()
-    combined = dense(plan) @ used
-    magnitude = np.abs(dense(plan)) @ np.abs(used)
+    combined, magnitude = dense(plan) @ used, np.abs(dense(plan)) @ np.abs(used)
     for row in range(TARGET):
         kind = Provenance(int(plan.provenance[row]))
-        result = new[row].double().numpy()
         if kind == Provenance.COPIED:
             assert torch.equal(bits(new[row]), bits(table[int(plan.col_indices[plan.crow_indices[row]])]))
         elif kind == Provenance.REGRESSED:
-            assert (np.abs(result - combined[row]) <= TOLERANCE[dtype] * magnitude[row] + 1e-7).all()
+            assert (np.abs(new[row].double().numpy() - combined[row]) <= TOLERANCE[dtype] * magnitude[row] + 1e-7).all()
         elif kind in (Provenance.AVERAGED, Provenance.PADDING):
             expected = torch.from_numpy(used.mean(0)).to(dtype)
             assert torch.allclose(new[row], expected, rtol=TOLERANCE[dtype], atol=0)
@@ -92,26 +89,22 @@ def test_apply(dtype, padding):
 @pytest.mark.parametrize("old", TOLERANCE)
 @pytest.mark.parametrize("new", TOLERANCE)
 def test_apply_converts(old, new):
-    """Rows are rounded once, to the new dtype: a wider one gets the digits that the old one has no room for."""
+    """A wider dtype gets the digits that the old one has no room for; a narrower one is rounded to."""
     plan, table = make_plan(), make_table(old)
-    made, wide = plan.apply(table, dtype=new), dense(plan) @ table.double().numpy()
+    made, wide = plan.apply(table, dtype=new), table.double().numpy()
     assert made.dtype == new
     copied, regressed = plan.rows(Provenance.COPIED), plan.rows(Provenance.REGRESSED)
-    partners = plan.col_indices[plan.crow_indices[copied]]
-    assert torch.equal(bits(made[copied]), bits(table[partners].to(new)))
-    magnitude = np.abs(dense(plan)) @ np.abs(table.double().numpy())
-    # Two roundings where the new dtype is the narrower one, which is never worse than this.
-    bound = max(TOLERANCE[new], 1e-6 if torch.float64 not in (old, new) else 1e-13) * (1 + TOLERANCE[new])
-    if torch.promote_types(old, new) == old:
-        bound += TOLERANCE[old]
-    assert (np.abs(made[regressed].double().numpy() - wide[regressed]) <= bound * magnitude[regressed] + 1e-7).all()
+    assert torch.equal(bits(made[copied]), bits(table[plan.col_indices[plan.crow_indices[copied]]].to(new)))
+    widest = torch.promote_types(old, new)
+    bound = (TOLERANCE[new] + TOLERANCE[widest]) * (np.abs(dense(plan)) @ np.abs(wide))[regressed]
+    assert (np.abs(made[regressed].double().numpy() - (dense(plan) @ wide)[regressed]) <= 1.01 * bound + 1e-7).all()
 
 
 def test_negative_zero_is_copied():
     table = make_table(torch.float32)
     new = make_plan().apply(table)
-    copied = make_plan().rows(Provenance.COPIED)
-    assert bool(((new[copied] == 0) & new[copied].signbit()).any())
+    copied = new[make_plan().rows(Provenance.COPIED)]
+    assert bool(((copied == 0) & copied.signbit()).any())
 
 
 def test_bias_and_more_dimensions_follow_the_same_weights():
@@ -242,8 +235,7 @@ def _set(name: str, index: int, value: float):
         (_set("col_indices", 4, -1), "col_indices must lie"),
         (_set("col_indices", 4, SOURCE), "col_indices must lie between 0 and 59"),
         (lambda plan: {"col_indices": plan.col_indices.flip(0)}, "col_indices must ascend"),
-        (_set("values", 4, float("nan")), "values has entries that are not finite"),
-        (_set("values", 4, float("inf")), "values has entries that are not finite"),
+        *((_set("values", 4, float(bad)), "values has entries that are not finite") for bad in ("nan", "-inf")),
         (_set("values", 0, 0.5), "COPIED must have exactly one entry, of weight 1"),
         (_set("provenance", 1, Provenance.COPIED), "COPIED must have exactly one entry"),
         (_set("provenance", 2, Provenance.COPIED), "COPIED must have exactly one entry"),
@@ -256,9 +248,8 @@ def _set(name: str, index: int, value: float):
     ],
 )
 def test_invalid_plans(change, message):
-    plan = make_plan()
     with pytest.raises(InputError, match=message):
-        replace(plan, **change(plan))
+        replace(make_plan(), **change(make_plan()))
 
 
 def test_invalid_tables():
@@ -288,17 +279,16 @@ def test_malformed_files(tmp_path):
             TransferPlan.load(path)
         assert str(path) in str(error.value)
 
-    refused("cannot be read as a transfer plan")
+    refused("cannot be read as a transfer plan")  # it is not there
     path.write_bytes(b"not a plan at all")
     refused("cannot be read as a transfer plan")
-    _rewritten(path, {})
-    TransferPlan.load(path)
+    TransferPlan.load(_rewritten(path, {}))
     path.write_bytes(path.read_bytes()[:-1])
     refused("cannot be read as a transfer plan")
     save_file({"a": torch.ones(1)}, path)
     refused("not a transfer plan of version 1")
     _rewritten(path, {"version": "2"})
-    refused("not a transfer plan of version 1")
+    refused("of version 1")
     for text in ("", "x", "-1", "1.5", "9" * 30, "²"):
         _rewritten(path, {"seed": text})
         refused("seed or source_rows is not a number")

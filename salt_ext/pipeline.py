@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ from salt_ext.checkpoint import (
 from salt_ext.forward import forward_check
 from salt_ext.inputs import Model, Pair, PairOptions, match_pair, open_pair
 from salt_ext.inspection import special_map, warnings_of
-from salt_ext.memory import available_memory, peak_memory
+from salt_ext.machine import available_memory, cpu_threads, peak_memory
 from salt_ext.methods import KEY_KINDS, fit_warnings, salt_plan
 from salt_ext.plan import TransferPlan
 from salt_ext.progress import Clock, Progress
@@ -147,7 +145,7 @@ def transfer(
         threads=threads,
     )
     clock = Clock(progress)
-    with _cpu_threads(threads):
+    with cpu_threads(threads):
         with clock.step("open the models"):
             vectors = None if aux == DONOR_AUX else open_vectors(aux)
             pair = open_pair(source, donor, settings.models)
@@ -296,13 +294,3 @@ def _examine_source(source: Model) -> dict[str, TableFacts]:
 
 def _look_up(vectors: VectorSource, target: Vocabulary) -> Tensor:
     return torch.from_numpy(vectors.lookup([form.text if form is not None else None for form in target.forms]))
-
-
-@contextmanager
-def _cpu_threads(threads: int | None) -> Iterator[None]:
-    usual = torch.get_num_threads()
-    torch.set_num_threads(threads or usual)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(usual)

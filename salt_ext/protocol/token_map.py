@@ -54,7 +54,9 @@ def _checked(found: Mapping[Any, Any], what: str) -> dict[str, str | None]:
     checked: dict[str, str | None] = {}
     for new, old in found.items():
         if not isinstance(new, str) or not (old is None or isinstance(old, str)):
-            raise InputError(f"{what}, entry {new!r}: found {old!r}, expected a source token, '#' and an id, or null")
+            raise InputError(
+                f"{what}, entry {new!r:.80}: found {old!r:.80}, expected a source token, '#' and an id, or null"
+            )
         checked[new] = old
     return checked
 
@@ -74,5 +76,5 @@ def _unique(entries: list[tuple[str, object]]) -> dict[str, object]:
     names = [name for name, _ in entries]
     twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
     if twice is not None:
-        raise ValueError(f"the entry {twice!r} comes twice")
+        raise ValueError(f"the entry {twice!r:.80} comes twice")
     return dict(entries)

@@ -1,10 +1,14 @@
-"""How much memory this process has used, and how much the machine has left."""
+"""The machine: memory that is used and left, and threads."""
 
 from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import torch
 
 
 def peak_memory() -> int:
@@ -22,3 +26,14 @@ def available_memory() -> int:
     if found is not None:
         return int(found) * 1024
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextmanager
+def cpu_threads(count: int | None) -> Iterator[None]:
+    """Gives torch so many threads within the block, and its own number again behind it; None changes nothing."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(count or usual)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(usual)
