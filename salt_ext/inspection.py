@@ -11,6 +11,7 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
+from salt_ext.checkpoint import reserved_rows
 from salt_ext.errors import InputError
 from salt_ext.inputs import Model, Pair, PairOptions, match_pair, open_pair
 from salt_ext.methods.assembly import new_ids
@@ -129,11 +130,23 @@ def warnings_of(pair: Pair, anchors: Anchors, *, texts: Mapping[str, Sequence[st
                 f"{changed.lines} of {len(lines)} lines of {name} do not come back from the new tokenizer as "
                 f"they were: {before!r} comes back as {after!r}"
             )
+    if elsewhere := _looked_up_elsewhere(pair, anchors):
+        found.append(
+            f"the source looks {', '.join(elsewhere)} up in tables of its other parts, which the new ids do not reach: "
+            "they get the rows of the text's table"
+        )
     plain = int((~np.isin(anchors.kinds, ("special", "mapped"))).sum())
     if plain < _FEW_ANCHORS * target.size:
         share = plain / target.size
         found.append(f"only {plain} of {target.size} target tokens ({share:.1%}) are anchors: the regression is weak")
     return found
+
+
+def _looked_up_elsewhere(pair: Pair, anchors: Anchors) -> list[str]:
+    """Spellings of the shared tokens whose source ids lie in the block that the model reserves, see `reserved_rows`."""
+    checkpoint, tokens = pair.source.checkpoint, pair.source.vocabulary.tokens
+    reserved = reserved_rows(checkpoint.config)
+    return [repr(tokens[number]) for number in anchors.source_ids.tolist() if number >= checkpoint.rows - reserved]
 
 
 def print_inspection(found: Inspection, console: Console) -> None:

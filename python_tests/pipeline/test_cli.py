@@ -216,3 +216,12 @@ def test_inspect_warns_of_few_anchors_and_adds_an_end(capsys, source, tmp_path):
     printed = output_of(capsys, "inspect", source, save_model(tmp_path / "words", tokenizer))
     assert "only 0 of 62 target tokens (0.0%) are anchors" in printed
     assert "eos │ 61 │ '</s>' (added) │ '</s>'" in printed
+
+
+def test_inspect_warns_of_tokens_that_the_source_looks_up_elsewhere(capsys, monkeypatch, source, donor):
+    """As Gemma3n's end of an image, whose row is in a table of the vision part."""
+    monkeypatch.setattr("salt_ext.inspection.reserved_rows", lambda config: 419)
+    printed = output_of(capsys, "inspect", source, donor)
+    assert "the source looks '</s>', '<unk>'," in printed
+    assert "they get the rows of the text's table" in printed
+    assert "'<s>', '</s>'" not in printed

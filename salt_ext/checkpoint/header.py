@@ -122,6 +122,10 @@ def _parse(raw: bytes, file: Path, data_start: int, data_size: int) -> Header:
     header = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
     if not isinstance(header, dict):
         raise ValueError("the header is not a JSON object")
+    if b"\\u" in raw:
+        json.dumps(header, ensure_ascii=False).encode(
+            "utf-8"
+        )  # half a surrogate pair is no text: other readers refuse it
     metadata = header.pop("__metadata__", None)
     metadata = {} if metadata is None else metadata
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
