@@ -56,8 +56,9 @@ class NamedSkeleton:
         bias = "" if self._head is None else self._head.removesuffix("weight") + "bias"
         if bias in self._tensors and self._tensors[bias].shape == table.shape[:1]:
             others.append(bias)
-        found = VocabularyTensors(self.input, self._head, tuple(others), self._head is None, (), {})
-        return VocabularyTensors(self.input, self._head, tuple(others), found.tied, (), dict.fromkeys(found.names, 0))
+        tables = [self.input] if self._head is None else [self.input, self._head]
+        dims = dict.fromkeys([*tables, *others], 0)
+        return VocabularyTensors(self.input, self._head, tuple(others), self._head is None, (), dims)
 
 
 def embedding_option(what: str) -> str:
