@@ -7,6 +7,7 @@ sibling of the source.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -151,7 +152,7 @@ class TransferPlan:
         }
         try:
             # Not save_file: it leaves a file that only its owner may read.
-            path.write_bytes(safetensors.torch.save(tensors, metadata=header | self.metadata))
+            path.write_bytes(_reproducible(safetensors.torch.save(tensors, metadata=header | self.metadata)))
         except (OSError, safetensors.SafetensorError) as error:
             raise OutputError(f"the plan cannot be written to {path}: {error}") from error
 
@@ -212,6 +213,15 @@ class TransferPlan:
         for begin, end in _blocks(len(sampled), _SAMPLE_BLOCK):
             z = torch.randn(_SAMPLE_BLOCK, old.shape[1], generator=generator, dtype=torch.float64)[: end - begin]
             new[sampled[begin:end].to(new.device)] = (mean + std * z.to(old.device)).to(new.dtype)
+
+
+def _reproducible(file: bytes) -> bytes:
+    """The file with its metadata in order; the library writes it in another order every time."""
+    length = int.from_bytes(file[:8], "little")
+    ordered = json.dumps(json.loads(file[8 : 8 + length]), separators=(",", ":"), ensure_ascii=False, sort_keys=True)
+    raw = ordered.encode()
+    raw += b" " * (-len(raw) % 8)
+    return len(raw).to_bytes(8, "little") + raw + file[8 + length :]
 
 
 def _blocks(total: int, size: int) -> Iterator[tuple[int, int]]:

@@ -167,7 +167,9 @@ def test_same_inputs_same_bytes(source, donor, word_vectors, tmp_path):
         aux = f"vectors:{word_vectors[0]}"
         salt_ext.transfer(source, donor, tmp_path / name, aux=aux, seed=seed, threads=threads)
     tables = [tensors_of(tmp_path / name)["model.embed_tokens.weight"] for name in "abc"]
-    assert torch.equal(tables[0], tables[1])
+    for file in sorted((tmp_path / "a").iterdir()):
+        if file.name != "salt_report.json":  # it tells the time
+            assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes(), file.name
     sampled = TransferPlan.load(tmp_path / "c" / "salt_plan.safetensors").rows(Provenance.SAMPLED)
     differ = (tables[0] != tables[2]).any(dim=1).nonzero()[:, 0]
     assert torch.equal(differ, sampled)

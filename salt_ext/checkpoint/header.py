@@ -123,9 +123,8 @@ def _parse(raw: bytes, file: Path, data_start: int, data_size: int) -> Header:
     if not isinstance(header, dict):
         raise ValueError("the header is not a JSON object")
     if b"\\u" in raw:
-        json.dumps(header, ensure_ascii=False).encode(
-            "utf-8"
-        )  # half a surrogate pair is no text: other readers refuse it
+        # Half a surrogate pair is no text, which other readers refuse.
+        json.dumps(header, ensure_ascii=False).encode("utf-8")
     metadata = header.pop("__metadata__", None)
     metadata = {} if metadata is None else metadata
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):

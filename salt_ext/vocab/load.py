@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,9 @@ from salt_ext.vocab.families import backend_of
 
 # Files that hold a vocabulary; tokenizer_config.json alone does not, and would load as an empty tokenizer.
 _VOCABULARY_FILES = ("tokenizer.json", "tekken.json", "vocab.*", "*.model", "*.spm", "*.tiktoken")
+# The Rust library keeps a Unigram piece as a chain of characters, and a chain of 150,000 overflows its stack.
+_LONGEST_PIECE = 16_384
+_LONG_STRING = re.compile(rb'[^"]{%d}' % _LONGEST_PIECE)
 _SAMPLE = "Hello, 1 Äpfel 🙂"
 
 
@@ -78,6 +83,20 @@ def _check_folder(folder: Path) -> None:
         raise InputError(f"tokenizer folder {folder} is a file; expected a folder with tokenizer files")
     if not any(any(folder.glob(pattern)) for pattern in _VOCABULARY_FILES):
         raise InputError(f"folder {folder} has no vocabulary file; expected tokenizer.json or tokenizer.model")
+    _check_pieces(folder / "tokenizer.json")
+
+
+def _check_pieces(file: Path) -> None:
+    try:
+        raw = file.read_bytes() if file.is_file() else b""
+        if _LONG_STRING.search(raw) is None:  # almost always, and much faster than parsing
+            return
+        pieces = json.loads(raw)["model"]["vocab"]
+        longest = max((len(piece[0]) for piece in pieces), default=0) if isinstance(pieces, list) else 0
+    except (OSError, ValueError, RecursionError, LookupError, TypeError):  # the library itself says what is wrong
+        return
+    if longest > _LONGEST_PIECE:
+        raise InputError(f"{file} has a piece of {longest} characters, expected at most {_LONGEST_PIECE}")
 
 
 @contextmanager
