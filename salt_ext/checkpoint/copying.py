@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import sys
 from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
@@ -13,10 +15,9 @@ from salt_ext.errors import InputError
 Advance = Callable[[int], None]
 
 _BUFFER = 1 << 24
-# One step of the kernel's copy, so that progress moves.
-_STEP = 1 << 28
+# linux/fs.h: lets a file share all blocks of another one, where the file system can.
+_FICLONE = 0x40049409
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS}
-_NO_KERNEL_COPY = {errno.EXDEV, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 def copy_file(source: Path, target: Path, *, link: bool, advance: Advance) -> None:
@@ -39,7 +40,10 @@ def copy_file(source: Path, target: Path, *, link: bool, advance: Advance) -> No
             advance(size)
             return
         with target.open("wb", buffering=0) as writer:
-            copy_range(reader, writer, 0, size, advance=advance)
+            if _cloned(reader, writer):
+                advance(size)
+            else:
+                copy_range(reader, writer, 0, size, advance=advance)
 
 
 def can_link(source: Path, folder: Path) -> bool:
@@ -62,17 +66,14 @@ def open_for_copy(source: Path) -> FileIO:
 def copy_range(reader: FileIO, writer: FileIO, begin: int, count: int, *, advance: Advance) -> None:
     """Appends bytes `begin` to `begin + count` of one open file to another.
 
-    The kernel copies, about twice as fast as through a buffer, and clones where the file system can.
+    Through a large buffer, which was as fast as `cp`; the kernel's own copy was up to twice as slow on cold files.
 
     Raises:
         InputError: `reader` ends before that.
         OSError: reading or writing failed.
     """
     left = count
-    while left and (done := _kernel_copy(reader, writer, begin + count - left, min(left, _STEP))):
-        left -= done
-        advance(done)
-    reader.seek(begin + count - left)
+    reader.seek(begin)
     buffer = memoryview(bytearray(min(_BUFFER, left)))
     while left:
         done = reader.readinto(buffer[: min(len(buffer), left)])
@@ -94,16 +95,16 @@ def write_all(writer: FileIO, data: memoryview | bytes) -> None:
         view = view[writer.write(view) :]
 
 
-def _kernel_copy(reader: FileIO, writer: FileIO, begin: int, count: int) -> int:
-    """The bytes that the kernel copied by itself; 0 where it cannot, or the file ends."""
-    if not hasattr(os, "copy_file_range"):
-        return 0
-    try:
-        return os.copy_file_range(reader.fileno(), writer.fileno(), count, begin)
-    except OSError as error:
-        if error.errno in _NO_KERNEL_COPY:
-            return 0
-        raise
+def _cloned(reader: FileIO, writer: FileIO) -> bool:
+    if sys.platform != "linux":
+        return False
+    import fcntl
+
+    # Most file systems cannot, and say so in many ways; a disk that fails shows when the bytes are copied.
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
+        return True
+    return False
 
 
 def _linked(source: Path, target: Path) -> bool:
