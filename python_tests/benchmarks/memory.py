@@ -4,7 +4,7 @@
 
 The source is a made-up Llama in bfloat16, 4,096 dimensions and 32,000 tokens, in 6 shards; only its tables hold
 numbers, the rest are holes of sparse files, which every reader sees as zeros and every copy here writes out. The donor
-has 1,024 dimensions and other tokens, a third of them shared. Every way runs in a process of its own and begins with
+has 1,024 dimensions and other tokens, a seventh of them shared. Every way runs in a process of its own and begins with
 the source out of memory, and its time ends when the output is on the disk. Peak memory is VmHWM: unlike ru_maxrss it
 leaves out what the parent process had, and like it counts mapped pages of files.
 
