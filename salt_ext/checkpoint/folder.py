@@ -121,7 +121,7 @@ class Checkpoint:
         Raises:
             InputError: transformers does not know the architecture, or the checkpoint contradicts its configuration.
         """
-        return self._skeleton.vocabulary_tensors()
+        return self._vocabulary_tensors
 
     def input_table(self) -> Tensor:
         """The input embedding table, [rows, hidden], in its own dtype; all that is read of a donor."""
@@ -138,12 +138,18 @@ class Checkpoint:
         Raises:
             InputError: naming the first ids that lie beyond the table.
         """
-        beyond = sorted({token for token in ids if token >= self.rows})
+        rows = self.rows
+        beyond = sorted({token for token in ids if token >= rows})
         if beyond:
             shown = ", ".join(map(str, beyond[:5])) + (", ..." if len(beyond) > 5 else "")
             raise InputError(
-                f"{self.what}: {len(beyond)} token ids have no row in the embedding table of {self.rows} rows: {shown}"
+                f"{self.what}: {len(beyond)} token ids have no row in the embedding table of {rows} rows: {shown}"
             )
+
+    @cached_property
+    def _vocabulary_tensors(self) -> VocabularyTensors:
+        """Found once: second copies of a tied tensor are told by comparing all their bytes."""
+        return self._skeleton.vocabulary_tensors()
 
     @cached_property
     def _skeleton(self) -> Skeleton:
