@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from salt_ext.checkpoint.reading import byte_view
 from salt_ext.errors import InputError
 
 _BLOCK_BYTES = 16 << 20
@@ -44,8 +45,7 @@ def examine_table(table: Tensor, *, name: str, tokens: Sequence[str | None]) -> 
     step = max(1, _BLOCK_BYTES // (8 * max(1, flat.shape[1])))
     for begin in range(0, flat.shape[0], step):
         block = flat[begin : begin + step].contiguous()
-        # Flat first: of a single column torch calls any strides contiguous, and then cannot view it as bytes.
-        digest.update(block.reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(byte_view(block))
         used = block[: max(0, len(tokens) - begin)]
         finite = used.isfinite().all(dim=1)
         if not bool(finite.all()):

@@ -10,12 +10,12 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from salt_ext.checkpoint import Checkpoint, config_rows
+from salt_ext.checkpoint.header import FLOATING
 from salt_ext.errors import InputError, OutputError
 from salt_ext.plan import Provenance, TransferPlan
 from salt_ext.vocab import load_tokenizer
 
 _BLOCK = 4096
-_FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # Words, punctuation, spaces, letters outside ASCII, a line break, digits: each family has its own way with one of them.
 _SAMPLES = ("Hello world!", "  two  spaces,\nÄpfel und Straße 1234.", "Tiếng Việt — 中文 🙂", "")
 
@@ -98,7 +98,7 @@ def _expected(source: Checkpoint, rows: int, dtype: torch.dtype | None) -> dict[
         if name in vocabulary.names:
             dim = vocabulary.dims[name]
             shape = (*shape[:dim], rows, *shape[dim + 1 :])
-        expected[name] = (dtype if dtype is not None and old in _FLOATING else old, shape)
+        expected[name] = (dtype if dtype is not None and old in FLOATING.values() else old, shape)
     return expected
 
 

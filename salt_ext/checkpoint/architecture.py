@@ -16,7 +16,7 @@ import torch
 import transformers
 from torch import nn
 
-from salt_ext.checkpoint.config import vocabulary_parts, vocabulary_sizes
+from salt_ext.checkpoint.config import part_at, vocabulary_parts, vocabulary_sizes
 from salt_ext.checkpoint.layout import read_config
 from salt_ext.errors import InputError
 
@@ -146,7 +146,7 @@ def _candidates(
     text = vocabulary_parts(config)[0]
     if text:
         # Towers for images or sound may need packages that are not installed. The language model is all that matters.
-        part = copy.deepcopy(_part(config, text))
+        part = copy.deepcopy(part_at(config, text))
         part.tie_word_embeddings = config.tie_word_embeddings
         yield builder(transformers.AutoModelForCausalLM), part
 
@@ -154,16 +154,10 @@ def _candidates(
 def _with_larger_vocabulary(config: transformers.PretrainedConfig) -> transformers.PretrainedConfig:
     larger = copy.deepcopy(config)
     for path in vocabulary_parts(larger):
-        part = _part(larger, path)
+        part = part_at(larger, path)
         for key in vocabulary_sizes(vars(part)):
             setattr(part, key, getattr(part, key) + _STEP)
     return larger
-
-
-def _part(config: transformers.PretrainedConfig, path: tuple[str, ...]) -> Any:
-    for key in path:
-        config = getattr(config, key)
-    return config
 
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

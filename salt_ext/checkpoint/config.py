@@ -67,7 +67,7 @@ def resized_config(config: Mapping[str, Any], *, rows: int) -> dict[str, Any]:
     known = _known(config)
     first, *same = vocabulary_parts(known) if known is not None else _raw_parts(config)
     part = _raw(updated, first)
-    keys = {"vocab_size", *vocabulary_sizes(part if known is None else vars(_attribute(known, first)))}
+    keys = {"vocab_size", *vocabulary_sizes(part if known is None else vars(part_at(known, first)))}
     if (alias := _alias(known, first)) in part:
         keys = keys - {"vocab_size"} | {str(alias)}
     part.update(dict.fromkeys(sorted(keys), rows))
@@ -85,7 +85,7 @@ def config_rows(config: Mapping[str, Any]) -> int:
     """The rows that a configuration states for the text's input table."""
     known = _known(config)
     if known is not None:
-        return int(_attribute(known, vocabulary_parts(known)[0]).vocab_size)
+        return int(part_at(known, vocabulary_parts(known)[0]).vocab_size)
     return int(_raw(dict(config), _raw_parts(config)[0])["vocab_size"])
 
 
@@ -133,7 +133,8 @@ def _offsets(known: transformers.PretrainedConfig) -> list[tuple[Place, int]]:
     return [(path, offset) for path, offset in found if isinstance(offset, int)]
 
 
-def _attribute(config: transformers.PretrainedConfig, path: Place) -> Any:
+def part_at(config: transformers.PretrainedConfig, path: Place) -> Any:
+    """The part of a configuration at a path of attributes, see `vocabulary_parts`."""
     part: Any = config
     for key in path:
         part = getattr(part, key)
@@ -153,7 +154,7 @@ def _alias(known: transformers.PretrainedConfig | None, path: Place) -> str | No
     """The name that a family's JSON has for vocab_size, where that is another one."""
     if known is None:
         return None
-    names = _attribute(known, path).attribute_map
+    names = part_at(known, path).attribute_map
     return next((alias for alias, name in names.items() if name == "vocab_size"), None)
 
 

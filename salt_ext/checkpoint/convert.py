@@ -8,17 +8,9 @@ from typing import Any
 
 import torch
 
-from salt_ext.checkpoint.header import TensorInfo, dtype_name
+from salt_ext.checkpoint.header import FLOATING, TensorInfo, dtype_name
 from salt_ext.checkpoint.reading import byte_view, chunks
 from salt_ext.errors import InputError
-
-# The dtypes that a model computes in; narrower ones are meaningless without the scales that belong to them.
-_CONVERTIBLE = {
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F32": torch.float32,
-    "F64": torch.float64,
-}
 
 
 def check_dtype(dtype: torch.dtype, config: Mapping[str, Any]) -> None:
@@ -32,7 +24,7 @@ def check_dtype(dtype: torch.dtype, config: Mapping[str, Any]) -> None:
         InputError: the dtype is none of float16, bfloat16, float32, float64; or the model is quantised, so that its
             floating tensors are scales of integers.
     """
-    if dtype not in _CONVERTIBLE.values():
+    if dtype not in FLOATING.values():
         raise InputError(f"dtype is {dtype}, expected torch.float16, bfloat16, float32 or float64")
     if config.get("quantization_config"):
         raise InputError("dtype: the source is quantised (its config.json has a quantization_config), cannot convert")
@@ -40,7 +32,7 @@ def check_dtype(dtype: torch.dtype, config: Mapping[str, Any]) -> None:
 
 def converted_name(info_dtype: str, dtype: torch.dtype | None) -> str:
     """The safetensors dtype that a tensor gets; its own where it is no floating one or `dtype` is None."""
-    if dtype is None or info_dtype not in _CONVERTIBLE:
+    if dtype is None or info_dtype not in FLOATING:
         return info_dtype
     return dtype_name(dtype) or info_dtype
 
@@ -51,7 +43,7 @@ def converted_chunks(info: TensorInfo, dtype: torch.dtype) -> Iterator[memoryvie
     Raises:
         InputError: a finite value becomes infinite; or see `chunks`.
     """
-    origin = _CONVERTIBLE[info.dtype]
+    origin = FLOATING[info.dtype]
     limit = torch.finfo(dtype).max
     for piece in chunks(info):
         before = torch.frombuffer(piece, dtype=origin)

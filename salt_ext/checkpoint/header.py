@@ -42,6 +42,8 @@ _TORCH_DTYPES: dict[str, torch.dtype] = {
 # Formats that torch has no scalar type for (or packs differently) are only ever copied byte by byte.
 _OPAQUE_BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8}
 _BITS = {name: dtype.itemsize * 8 for name, dtype in _TORCH_DTYPES.items()} | _OPAQUE_BITS
+# What a model computes in, and what rows can be computed from; narrower ones mean nothing without their scales.
+FLOATING = {name: _TORCH_DTYPES[name] for name in ("F16", "BF16", "F32", "F64")}
 _NAMES = {dtype: name for name, dtype in _TORCH_DTYPES.items()}
 
 

@@ -73,6 +73,7 @@ def same_bytes(first: TensorInfo, second: TensorInfo) -> bool:
 
 def byte_view(tensor: Tensor) -> memoryview:
     """The memory of a contiguous CPU tensor."""
+    # Flat first: of a single column torch calls any strides contiguous, and then cannot view it as bytes.
     return tensor.reshape(-1).view(torch.uint8).numpy().data
 
 

@@ -6,12 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
-
-from salt_ext.checkpoint.header import TensorInfo
+from salt_ext.checkpoint.header import FLOATING, TensorInfo
 from salt_ext.errors import InputError
-
-_TABLE_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -79,11 +75,11 @@ def check_dtype(info: TensorInfo, where: str) -> None:
     Raises:
         InputError: its dtype is none of F16, BF16, F32 and F64.
     """
-    if info.torch_dtype not in _TABLE_DTYPES:
+    if info.dtype not in FLOATING:
         raise InputError(f"{where}: {info.name} has dtype {info.dtype}; F16, BF16, F32 or F64 was expected")
 
 
 def of_the_table(info: TensorInfo, table: TensorInfo) -> bool:
     """Whether a tensor whose purpose is unknown has one row per token: the table's shape, where that tells anything."""
     square = table.shape[0] == table.shape[-1]
-    return info.name != table.name and info.shape == table.shape and not square and info.torch_dtype in _TABLE_DTYPES
+    return info.name != table.name and info.shape == table.shape and not square and info.dtype in FLOATING

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from salt_ext.errors import InputError
 from salt_ext.vocab import Form, Vocabulary
+from salt_ext.vocab.anchors import index_forms
 from salt_ext.vocab.families import backend_of, spelling_of
 
 if TYPE_CHECKING:
@@ -59,12 +60,7 @@ def _pieces_of(
     target: Vocabulary, donor: Vocabulary, backend: Tokenizer
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """How many donor pieces each target token has, and their ids one after the other."""
-    by_form: dict[Form, int] = {}
-    literal = (number for number in range(donor.size) if number not in donor.byte_ids)
-    for number in (*literal, *sorted(donor.byte_ids)):
-        form = donor.forms[number]
-        if form is not None:
-            by_form.setdefault(form, number)
+    by_form = index_forms(donor, lambda form: form).best
     special = {donor.tokens[number]: number for number in sorted(donor.special_ids)}
     cut = _cutter(backend, spelling_of(backend, donor.name), donor)
     lengths = np.zeros(target.size, dtype=np.int64)

@@ -72,7 +72,7 @@ def match_vocabularies(
     """
     if level not in get_args(Level):
         raise InputError(f"match level must be one of {', '.join(get_args(Level))}; found {level!r}")
-    by_form = _index(source, lambda form: form)
+    by_form = index_forms(source, lambda form: form)
     told: dict[int, int | None] = {**(pairs or {}), **(mapped or {})}
     found = {
         new: (old, "mapped" if new in (mapped or {}) else "special") for new, old in told.items() if old is not None
@@ -83,9 +83,9 @@ def match_vocabularies(
             same = (other for other in by_form.shared.get(form, ()) if source.tokens[other] == target.tokens[number])
             chosen = next(same, best)
             found[number] = (chosen, _exact_kind(form, number in target.byte_ids or chosen in source.byte_ids))
-    collisions = {"source": len(by_form.shared), "target": len(_index(target, lambda form: form).shared)}
+    collisions = {"source": len(by_form.shared), "target": len(index_forms(target, lambda form: form).shared)}
     for kind, key in _wider_keys(level):
-        by_key = _index(source, key)
+        by_key = index_forms(source, key)
         collisions.setdefault(kind, 0)
         for number, form in enumerate(target.forms):
             wanted = key(form) if form is not None and number not in found and number not in told else None
@@ -108,7 +108,7 @@ class _Index(NamedTuple):
     shared: dict[Hashable, list[int]]  # all ids in that order, for keys with more than one
 
 
-def _index(vocabulary: Vocabulary, key: Callable[[Form], Hashable | None]) -> _Index:
+def index_forms(vocabulary: Vocabulary, key: Callable[[Form], Hashable | None]) -> _Index:
     """Index the tokens that have a form and a key."""
     index = _Index({}, {})
     literal = (number for number in range(vocabulary.size) if number not in vocabulary.byte_ids)
