@@ -5,6 +5,8 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -19,6 +21,34 @@ atexit.register(shutil.rmtree, os.environ["HF_MODULES_CACHE"], ignore_errors=Tru
 os.environ["PYTHONSAFEPATH"] = "1"
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cuda-on-cpu",
+        action="store_true",
+        help="run the operators' CUDA kernels on emulated threads of the CPU (see cuda_on_cpu/emulator.cpp)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--cuda-on-cpu"):
+        load_cuda_on_cpu()
+
+
+def load_cuda_on_cpu() -> None:
+    """Builds the CUDA kernels for the CPU and puts them in the place of the CPU's own, for the rest of this process."""
+    import torch
+
+    import salt_ext  # noqa: F401  (the schemas)
+
+    folder = Path(os.environ.get("SALT_CUDA_ON_CPU_BUILD") or Path(tempfile.gettempdir()) / "salt-cuda-on-cpu")
+    source = Path(__file__).with_name("cuda_on_cpu")
+    environment = os.environ | {"SALT_TORCH_DIR": str(Path(torch.__file__).parent)}
+    configure = ["cmake", "-S", source, "-B", folder, f"-DPython_EXECUTABLE={sys.executable}"]
+    for command in (configure, ["cmake", "--build", folder]):
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    torch.ops.load_library(str(folder / "libsalt_cuda_on_cpu.so"))
 
 
 @pytest.fixture(scope="session")

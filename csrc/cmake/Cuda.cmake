@@ -99,10 +99,12 @@ else()
   file(GLOB salt_cuda_sources CONFIGURE_DEPENDS csrc/cuda/*.cu)
   add_library(salt_cuda SHARED ${salt_cuda_sources})
   set_target_properties(salt_cuda PROPERTIES CUDA_RUNTIME_LIBRARY Static)
-  target_link_libraries(salt_cuda PRIVATE salt_flags salt_torch salt_cuda_libraries)
+  # Never installed: see there.
+  add_library(torch_cuda SHARED csrc/cmake/torch_cuda_stub.cpp)
+  target_link_libraries(salt_cuda PRIVATE salt_flags salt_torch salt_cuda_libraries torch_cuda)
   salt_exports(salt_cuda)
   target_compile_options(salt_cuda PRIVATE
-    "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra,-Wno-psabi>"
+    "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra,-Wno-psabi;--expt-relaxed-constexpr>"
     "$<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<BOOL:${SALT_WERROR}>>:-Xcompiler=-Werror;--Werror=all-warnings>")
   install(TARGETS salt_cuda LIBRARY DESTINATION salt_ext)
 endif()

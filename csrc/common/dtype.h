@@ -4,11 +4,18 @@
 
 #include <cstdint>
 
+// What kernels of both kinds call.
+#ifdef __CUDACC__
+#define SALT_HOST_DEVICE __host__ __device__
+#else
+#define SALT_HOST_DEVICE
+#endif
+
 namespace salt {
 
 enum class DType : int32_t { kFloat32, kFloat64, kFloat16, kBFloat16 };
 
-constexpr int64_t element_size(DType dtype) {
+SALT_HOST_DEVICE constexpr int64_t element_size(DType dtype) {
   switch (dtype) {
     case DType::kFloat64:
       return 8;

@@ -1,7 +1,6 @@
 // Raw views that kernels work on: a row-strided matrix of any element type, and compressed sparse rows.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 
 #include "dtype.h"
@@ -17,12 +16,12 @@ struct MatrixView {
   int64_t cols = 0;
   int64_t row_stride = 0;
 
-  const void* row(int64_t index) const {
-    return static_cast<const std::byte*>(data) + index * row_stride * element_size(dtype);
+  SALT_HOST_DEVICE const void* row(int64_t index) const {
+    return static_cast<const char*>(data) + index * row_stride * element_size(dtype);
   }
   // The same row from column `col` on.
-  const void* at(int64_t index, int64_t col) const {
-    return static_cast<const std::byte*>(data) + (index * row_stride + col) * element_size(dtype);
+  SALT_HOST_DEVICE const void* at(int64_t index, int64_t col) const {
+    return static_cast<const char*>(data) + (index * row_stride + col) * element_size(dtype);
   }
 };
 
@@ -34,9 +33,9 @@ struct CsrView {
   int64_t cols = 0;
   int64_t nnz = 0;
 
-  int64_t begin(int64_t row) const { return crow[row]; }
-  int64_t size(int64_t row) const { return crow[row + 1] - crow[row]; }
-  const int64_t* row(int64_t row) const { return col + crow[row]; }
+  SALT_HOST_DEVICE int64_t begin(int64_t row) const { return crow[row]; }
+  SALT_HOST_DEVICE int64_t size(int64_t row) const { return crow[row + 1] - crow[row]; }
+  SALT_HOST_DEVICE const int64_t* row(int64_t row) const { return col + crow[row]; }
 };
 
 }  // namespace salt

@@ -25,7 +25,7 @@ def runnable_instruction_sets() -> list[str]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Numeric tests get every table of kernels; those marked `any_isa` look at metadata only and run once."""
-    if metafunc.definition.get_closest_marker("any_isa"):
+    if metafunc.definition.get_closest_marker("any_isa") or metafunc.config.getoption("--cuda-on-cpu"):
         metafunc.parametrize("isa", [_loader.cpu_isa()], indirect=True, ids=[""])
     else:
         metafunc.parametrize("isa", runnable_instruction_sets(), indirect=True)

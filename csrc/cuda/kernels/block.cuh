@@ -1,0 +1,82 @@
+// What the threads of a warp or a block do together. Every sum has one fixed order, so results repeat bit for bit.
+// All threads of the block (warp) must take part in every call; `scratch` is shared memory of kWarpSize elements, and
+// each block-wide function ends with a barrier, so that it may be used again at once.
+#pragma once
+
+#include <cstdint>
+
+namespace salt::cuda {
+
+constexpr int kWarpSize = 32;
+constexpr unsigned kAllLanes = 0xffffffffu;
+
+__device__ __forceinline__ int lane_index() { return static_cast<int>(threadIdx.x) % kWarpSize; }
+__device__ __forceinline__ int warp_index() { return static_cast<int>(threadIdx.x) / kWarpSize; }
+__device__ __forceinline__ int warps_of_block() { return static_cast<int>(blockDim.x) / kWarpSize; }
+
+struct Sum {
+  template <class T>
+  __device__ __forceinline__ T operator()(T a, T b) const {
+    return a + b;
+  }
+};
+
+struct Max {
+  template <class T>
+  __device__ __forceinline__ T operator()(T a, T b) const {
+    return a < b ? b : a;
+  }
+};
+
+// The same value in every lane: butterfly of a commutative operation.
+template <class T, class Operation>
+__device__ __forceinline__ T warp_reduce(T value, Operation operation) {
+#pragma unroll
+  for (int offset = kWarpSize / 2; offset > 0; offset /= 2) {
+    value = operation(value, __shfl_xor_sync(kAllLanes, value, offset));
+  }
+  return value;
+}
+
+// The same value in every thread. `neutral` fills up the missing warps.
+template <class T, class Operation>
+__device__ __forceinline__ T block_reduce(T value, Operation operation, T neutral, T* scratch) {
+  value = warp_reduce(value, operation);
+  if (lane_index() == 0) {
+    scratch[warp_index()] = value;
+  }
+  __syncthreads();
+  value = warp_reduce(lane_index() < warps_of_block() ? scratch[lane_index()] : neutral, operation);
+  __syncthreads();
+  return value;
+}
+
+// Sum of the values of all lower lanes.
+__device__ __forceinline__ int warp_exclusive_scan(int value) {
+  int sum = value;
+#pragma unroll
+  for (int offset = 1; offset < kWarpSize; offset *= 2) {
+    const int below = __shfl_up_sync(kAllLanes, sum, offset);
+    if (lane_index() >= offset) {
+      sum += below;
+    }
+  }
+  return sum - value;
+}
+
+// Sum of the values of all threads before this one; `total` gets that of all.
+__device__ __forceinline__ int block_exclusive_scan(int value, int* scratch, int& total) {
+  const int within = warp_exclusive_scan(value);
+  if (lane_index() == kWarpSize - 1) {
+    scratch[warp_index()] = within + value;
+  }
+  __syncthreads();
+  const int of_warp = lane_index() < warps_of_block() ? scratch[lane_index()] : 0;
+  const int before = warp_exclusive_scan(of_warp);
+  total = __shfl_sync(kAllLanes, before + of_warp, kWarpSize - 1);
+  const int result = __shfl_sync(kAllLanes, before, warp_index()) + within;
+  __syncthreads();
+  return result;
+}
+
+}  // namespace salt::cuda

@@ -1,0 +1,178 @@
+// Enough of CUDA to run csrc/cuda on a CPU: every thread of a block is a fiber, which gives way at barriers and warp
+// operations only (see emulator.cpp). Compile the .cu files as C++ with this folder first among the include paths.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <tuple>
+#include <type_traits>
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __grid_constant__
+#define __align__(bytes) alignas(bytes)
+// Kernels use dynamic shared memory only: `extern __shared__ ...` names one array, which emulator.cpp defines.
+#define __shared__
+
+struct dim3 {
+  unsigned x = 1, y = 1, z = 1;
+  dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+
+struct uint4 {
+  unsigned x, y, z, w;
+};
+
+enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidConfiguration = 9, cudaErrorLaunchFailure = 719 };
+using cudaStream_t = struct EmulatedStream*;
+enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
+enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone = 0, cudaStreamCaptureStatusActive = 1 };
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+enum cudaDeviceAttr {
+  cudaDevAttrMultiProcessorCount = 16,
+  cudaDevAttrL2CacheSize = 38,
+  cudaDevAttrMaxSharedMemoryPerBlockOptin = 97,
+};
+struct cudaLaunchConfig_t {
+  dim3 gridDim, blockDim;
+  size_t dynamicSmemBytes;
+  cudaStream_t stream;
+  void* attrs;
+  unsigned numAttrs;
+};
+#define CUDART_VERSION 13000
+
+namespace emulator {
+
+cudaError_t run(const dim3& blocks, const dim3& threads, size_t shared_bytes, const std::function<void()>& kernel);
+void block_barrier();
+void warp_barrier();
+// Leaves `size` bytes where the other lanes of the warp can read them, and waits until all have; slot(lane) reads.
+void exchange(const void* value, size_t size);
+const void* slot(int lane);
+
+template <class T>
+T from_lane(T value, int lane) {
+  static_assert(sizeof(T) <= 16 && std::is_trivially_copyable_v<T>);
+  exchange(&value, sizeof(T));
+  T result;
+  std::memcpy(&result, slot(lane), sizeof(T));
+  return result;
+}
+
+}  // namespace emulator
+
+extern dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+const char* cudaGetErrorString(cudaError_t error);
+cudaError_t cudaGetLastError();
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream);
+cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream);
+cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status);
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
+// Refuses more shared memory than a block of an H100 or H200 may ask for.
+cudaError_t emulated_shared_memory_limit(size_t bytes);
+
+template <class Kernel>
+cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int value) {
+  return emulated_shared_memory_limit(static_cast<size_t>(value));
+}
+
+template <class... Parameters, class... Arguments>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
+                               Arguments&&... arguments) {
+  std::tuple<Parameters...> values(arguments...);
+  return emulator::run(config->gridDim, config->blockDim, config->dynamicSmemBytes,
+                       [&] { std::apply(kernel, values); });
+}
+
+inline void __syncthreads() { emulator::block_barrier(); }
+inline void __syncwarp(unsigned = 0xffffffffu) { emulator::warp_barrier(); }
+inline void __threadfence() {}
+inline void __threadfence_block() {}
+
+inline int emulated_lane() { return static_cast<int>(threadIdx.x % 32); }
+template <class T>
+T __shfl_sync(unsigned, T value, int lane) {
+  return emulator::from_lane(value, lane % 32);
+}
+template <class T>
+T __shfl_xor_sync(unsigned, T value, int mask) {
+  return emulator::from_lane(value, emulated_lane() ^ mask);
+}
+template <class T>
+T __shfl_up_sync(unsigned, T value, int delta) {
+  return emulator::from_lane(value, emulated_lane() < delta ? emulated_lane() : emulated_lane() - delta);
+}
+template <class T>
+T __shfl_down_sync(unsigned, T value, int delta) {
+  return emulator::from_lane(value, emulated_lane() + delta > 31 ? emulated_lane() : emulated_lane() + delta);
+}
+inline unsigned __ballot_sync(unsigned, int predicate) {
+  const int mine = predicate != 0;
+  emulator::exchange(&mine, sizeof(mine));
+  unsigned mask = 0;
+  for (int lane = 0; lane < 32; ++lane) {
+    mask |= static_cast<unsigned>(*static_cast<const int*>(emulator::slot(lane))) << lane;
+  }
+  return mask;
+}
+inline int __any_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) != 0; }
+inline int __all_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) == 0xffffffffu; }
+inline int __popc(unsigned value) { return __builtin_popcount(value); }
+inline int __ffs(int value) { return __builtin_ffs(value); }
+inline int __clz(int value) { return value == 0 ? 32 : __builtin_clz(static_cast<unsigned>(value)); }
+
+template <class T>
+T __ldg(const T* address) {
+  return *address;
+}
+
+// Fibers give way nowhere inside, so plain statements are atomic.
+template <class T>
+T atomicAdd(T* address, std::type_identity_t<T> value) {
+  const T before = *address;
+  *address = before + value;
+  return before;
+}
+template <class T>
+T atomicMin(T* address, std::type_identity_t<T> value) {
+  const T before = *address;
+  *address = value < before ? value : before;
+  return before;
+}
+template <class T>
+T atomicMax(T* address, std::type_identity_t<T> value) {
+  const T before = *address;
+  *address = before < value ? value : before;
+  return before;
+}
+template <class T>
+T atomicOr(T* address, std::type_identity_t<T> value) {
+  const T before = *address;
+  *address = before | value;
+  return before;
+}
+
+using std::fma;
+using std::fmaf;
+using std::fmax;
+using std::fmin;
+using std::isfinite;
+using std::sqrt;
+inline double rsqrt(double value) { return 1 / std::sqrt(value); }
+template <class T>
+T min(T a, std::type_identity_t<T> b) {
+  return b < a ? b : a;
+}
+template <class T>
+T max(T a, std::type_identity_t<T> b) {
+  return a < b ? b : a;
+}
