@@ -23,6 +23,7 @@ struct MatrixView {
   SALT_HOST_DEVICE const void* at(int64_t index, int64_t col) const {
     return static_cast<const char*>(data) + (index * row_stride + col) * element_size(dtype);
   }
+  MatrixView slice(int64_t begin, int64_t count) const { return {row(begin), dtype, count, cols, row_stride}; }
 };
 
 // Row r owns the entries [crow[r], crow[r + 1]) of `col`.

@@ -169,8 +169,11 @@ const void* slot(int lane) { return fibers[current / kWarp * kWarp + lane].slots
 
 }  // namespace emulator
 
-// What `extern __shared__ ... salt_shared[]` names, and a zone behind it that must stay as it was filled.
+// What shared_memory() of kernels/block.cuh returns, and a zone behind it that must stay as it was filled.
+namespace salt::cuda {
 alignas(1024) unsigned char salt_shared[emulator::kSharedBytes + 1024];
+}
+using salt::cuda::salt_shared;
 
 namespace emulator {
 

@@ -14,6 +14,12 @@ __device__ __forceinline__ int lane_index() { return static_cast<int>(threadIdx.
 __device__ __forceinline__ int warp_index() { return static_cast<int>(threadIdx.x) / kWarpSize; }
 __device__ __forceinline__ int warps_of_block() { return static_cast<int>(blockDim.x) / kWarpSize; }
 
+// The block's dynamic shared memory, the only kind in use: one name, carved up by hand.
+__device__ __forceinline__ unsigned char* shared_memory() {
+  extern __shared__ __align__(16) unsigned char salt_shared[];
+  return salt_shared;
+}
+
 struct Sum {
   template <class T>
   __device__ __forceinline__ T operator()(T a, T b) const {

@@ -16,8 +16,8 @@
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define __grid_constant__
-#define __align__(bytes) alignas(bytes)
-// Kernels use dynamic shared memory only: `extern __shared__ ...` names one array, which emulator.cpp defines.
+#define __align__(bytes) __attribute__((aligned(bytes)))
+// Kernels use dynamic shared memory only, through shared_memory() of kernels/block.cuh; emulator.cpp defines the array.
 #define __shared__
 
 struct dim3 {
