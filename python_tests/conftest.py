@@ -45,10 +45,14 @@ def load_cuda_on_cpu() -> None:
     folder = Path(os.environ.get("SALT_CUDA_ON_CPU_BUILD") or Path(tempfile.gettempdir()) / "salt-cuda-on-cpu")
     source = Path(__file__).with_name("cuda_on_cpu")
     environment = os.environ | {"SALT_TORCH_DIR": str(Path(torch.__file__).parent)}
-    configure = ["cmake", "-S", source, "-B", folder, f"-DPython_EXECUTABLE={sys.executable}"]
+    # SALT_SANITIZE=address finds kernels that leave their memory; Python then needs LD_PRELOAD=libasan.so.
+    sanitize = f"-DSALT_SANITIZE={os.environ.get('SALT_SANITIZE', '')}"
+    configure = ["cmake", "-S", source, "-B", folder, f"-DPython_EXECUTABLE={sys.executable}", sanitize]
     for command in (configure, ["cmake", "--build", folder]):
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
     torch.ops.load_library(str(folder / "libsalt_cuda_on_cpu.so"))
+    # Every new tensor, work space included, starts as NaN: what is read before it is written shows.
+    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 @pytest.fixture(scope="session")
