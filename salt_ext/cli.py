@@ -11,6 +11,7 @@ import typer
 from salt_ext.cli_options import (
     METHOD,
     OUTPUT,
+    Device,
     Donor,
     DonorEmbedding,
     Dtype,
@@ -106,6 +107,7 @@ def transfer(
     head: Head = None,
     donor_embedding: DonorEmbedding = None,
     trust_remote_code: TrustRemoteCode = False,
+    device: Device = "auto",
     threads: Threads = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
 ) -> None:
@@ -139,6 +141,7 @@ def transfer(
             head=head,
             donor_embedding=donor_embedding,
             trust_remote_code=trust_remote_code,
+            device=device,
             threads=threads,
             progress=progress,
         )

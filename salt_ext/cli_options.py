@@ -77,5 +77,11 @@ TrustRemoteCode = Annotated[
     bool,
     typer.Option("--trust-remote-code", rich_help_panel=MODELS, help="Run Python code that comes with the models."),
 ]
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|cpu|cuda[:N]", help="Where the operators run; auto takes a GPU if there is one they can use."
+    ),
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; torch's own choice if not given.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import torch
 
+from salt_ext.device import choose_device
 from salt_ext.errors import InputError
 from salt_ext.inputs import PairOptions
 from salt_ext.methods import SaltOptions
@@ -34,11 +35,13 @@ class Settings:
     pad_to_multiple_of: int | None
     dtype: str | torch.dtype | None
     link: bool
+    device: str
     threads: int | None
 
     def __post_init__(self) -> None:
         self.method()
         self.torch_dtype()
+        self.torch_device()
         if isinstance(self.seed, bool) or not 0 <= self.seed < 2**63:
             raise InputError(f"seed is {self.seed}, expected a whole number from 0 to 2**63 - 1")
         if self.match not in get_args(Level):
@@ -58,6 +61,10 @@ class Settings:
         if self.dtype is not None and name not in _DTYPES:
             raise InputError(f"dtype is {name}, expected one of {', '.join(_DTYPES)}")
         return _DTYPES.get(name)
+
+    def torch_device(self) -> torch.device:
+        """Where the ops run."""
+        return choose_device(self.device)
 
     def as_json(self) -> dict[str, Any]:
         """For the report: every option as it was given."""

@@ -1,4 +1,4 @@
-// Starts the kernel of kernels/combine.cuh for the types at hand.
+// Starts the kernels of kernels/combine.cuh for the types at hand.
 #pragma once
 
 #include "kernels/combine.cuh"
@@ -6,16 +6,34 @@
 
 namespace salt::cuda {
 
-// out [csr.rows, dense.cols] of dense's dtype, adjacent rows = csr (with `weights`, one per entry) times dense.
-template <class Accumulator, class Weight>
-void combine(const Context& context, const CsrView& csr, const Weight* weights, const MatrixView& dense, void* out) {
+// out [csr.rows, dense.cols] of dense's dtype, adjacent rows = csr (with `weights`, one per entry) times dense. The
+// accumulator is at least as wide as dense's elements.
+template <class Accumulator>
+void combine(const Context& context, const CsrView& csr, const Accumulator* weights, const MatrixView& dense,
+             void* out) {
   const int64_t row_bytes = dense.row_stride * element_size(dense.dtype);
   const auto address = reinterpret_cast<uintptr_t>(dense.data) | reinterpret_cast<uintptr_t>(out);
   const bool vectorised = address % 16 == 0 && row_bytes % 16 == 0 && dense.cols * element_size(dense.dtype) % 16 == 0;
   with_element(dense.dtype, [&]<class Element>() {
-    launch(context, combine_rows<Accumulator, Element, Weight>, {dense.cols == 0 ? 0 : csr.rows, kCombineThreads}, csr,
-           weights, dense, static_cast<Element*>(out), vectorised);
+    if constexpr (sizeof(Element) <= sizeof(Accumulator)) {
+      launch(context, combine_rows<Accumulator, Element>, {dense.cols == 0 ? 0 : csr.rows, kCombineThreads}, csr,
+             weights, dense, static_cast<Element*>(out), vectorised);
+    }
   });
+}
+
+// Weights of another type, which are converted first: one pass over them costs next to nothing beside the rows.
+template <class Accumulator, class Weight>
+void combine_converted(const Context& context, const CsrView& csr, const Weight* weights, const MatrixView& dense,
+                       void* out) {
+  if constexpr (std::is_same_v<Accumulator, Weight>) {
+    combine(context, csr, weights, dense, out);
+  } else {
+    const Buffer<Accumulator> converted = context.allocate<Accumulator>(csr.nnz);
+    launch(context, convert<Weight, Accumulator>, {blocks_for(csr.nnz, kCombineThreads), kCombineThreads}, weights,
+           csr.nnz, converted.data());
+    combine(context, csr, static_cast<const Accumulator*>(converted.data()), dense, out);
+  }
 }
 
 }  // namespace salt::cuda

@@ -49,9 +49,9 @@ Tensor csr_matmul(const Tensor& crow, const Tensor& col, const Tensor& values, c
   with_element(value_dtype, [&]<class Weight>() {
     const auto* weights = static_cast<const Weight*>(value_dense.const_data_ptr());
     if (wide) {
-      combine<double>(context, csr, weights, dense_view, out.mutable_data_ptr());
+      combine_converted<double>(context, csr, weights, dense_view, out.mutable_data_ptr());
     } else {
-      combine<float>(context, csr, weights, dense_view, out.mutable_data_ptr());
+      combine_converted<float>(context, csr, weights, dense_view, out.mutable_data_ptr());
     }
   });
   return out;

@@ -20,9 +20,9 @@ struct alignas(16) Loaded {
 
 // The `width` neighbouring elements of the output row from `d` on: sums in CSR order, started at -0.0, the one value
 // that every addend leaves as it is, so that a single entry of weight 1 is a bit-exact copy.
-template <int width, class Accumulator, class Element, class Weight>
-__device__ __forceinline__ void combine_elements(const MatrixView& dense, const int64_t* columns, const Weight* weights,
-                                                 int64_t count, int64_t d, Element* out) {
+template <int width, class Accumulator, class Element>
+__device__ __forceinline__ void combine_elements(const MatrixView& dense, const int64_t* columns,
+                                                 const Accumulator* weights, int64_t count, int64_t d, Element* out) {
   Accumulator sum[width];
 #pragma unroll
   for (int i = 0; i < width; ++i) {
@@ -32,7 +32,7 @@ __device__ __forceinline__ void combine_elements(const MatrixView& dense, const 
 #pragma unroll 4
   for (int64_t e = 0; e < count; ++e) {
     const Element* source = static_cast<const Element*>(dense.data) + columns[e] * dense.row_stride + d;
-    const Accumulator weight = to_accumulator<Accumulator>(weights[e]);
+    const Accumulator weight = weights[e];
     Element values[width];
     if constexpr (width == 1) {
       values[0] = *source;
@@ -55,13 +55,13 @@ __device__ __forceinline__ void combine_elements(const MatrixView& dense, const 
 }
 
 // One block per row. `vectorised`: every row of dense and of out begins on a 16-byte boundary.
-template <class Accumulator, class Element, class Weight>
+template <class Accumulator, class Element>
 __global__ void __launch_bounds__(kCombineThreads)
-    combine_rows(CsrView csr, const Weight* weights, MatrixView dense, Element* out, bool vectorised) {
+    combine_rows(CsrView csr, const Accumulator* weights, MatrixView dense, Element* out, bool vectorised) {
   constexpr int kWidth = kPerLoad<Element>;
   for (int64_t row = blockIdx.x; row < csr.rows; row += gridDim.x) {
     const int64_t* columns = csr.row(row);
-    const Weight* of_row = weights + csr.begin(row);
+    const Accumulator* of_row = weights + csr.begin(row);
     Element* target = out + row * dense.cols;
     int64_t done = 0;
     if (vectorised) {
@@ -73,6 +73,14 @@ __global__ void __launch_bounds__(kCombineThreads)
     for (int64_t d = done + threadIdx.x; d < dense.cols; d += kCombineThreads) {
       combine_elements<1, Accumulator>(dense, columns, of_row, csr.size(row), d, target);
     }
+  }
+}
+
+template <class From, class To>
+__global__ void __launch_bounds__(kCombineThreads) convert(const From* from, int64_t count, To* to) {
+  const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += stride) {
+    to[i] = to_accumulator<To>(from[i]);
   }
 }
 
