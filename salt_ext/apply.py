@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from salt_ext.checkpoint import Checkpoint, NewTensor
+from salt_ext.device import Placement
 from salt_ext.plan import TransferPlan
 
 
@@ -34,6 +35,7 @@ def new_tensors(
     plan: TransferPlan,
     *,
     dtype: torch.dtype | None = None,
+    placement: Placement | None = None,
     seen: Callable[[str, Tensor], None] | None = None,
 ) -> dict[str, NewTensor]:
     """What replaces the vocabulary-indexed tensors of a checkpoint; nothing is computed before it is asked for.
@@ -42,6 +44,7 @@ def new_tensors(
         checkpoint: the source, or a sibling of it with the same vocabulary.
         plan: how its rows are made.
         dtype: of the new tensors; None for each one's own.
+        placement: where the plan's weighted sums are taken, the CPU if not given; the new tensors lie on the CPU.
         seen: told (name, new tensor with the vocabulary as its first dimension) of each as it is made.
     """
     dims = checkpoint.vocabulary_tensors().dims
@@ -49,7 +52,7 @@ def new_tensors(
     for name in checkpoint.vocabulary_tensors().names:
         shape = list(checkpoint.tensors[name].shape)
         shape[dims[name]] = plan.target_rows
-        made[name] = NewTensor(tuple(shape), partial(_make, checkpoint, plan, name, dtype, seen))
+        made[name] = NewTensor(tuple(shape), partial(_make, checkpoint, plan, name, dtype, placement or Placement(), seen))
     return made
 
 
@@ -58,10 +61,15 @@ def _make(
     plan: TransferPlan,
     name: str,
     dtype: torch.dtype | None,
+    placement: Placement,
     seen: Callable[[str, Tensor], None] | None,
 ) -> Tensor:
     rows = read_rows(checkpoint, name, rows=plan.source_rows)
-    made = plan.apply(rows, dtype=dtype)
+
+    def apply(device: torch.device) -> Tensor:
+        return plan.apply(rows, dtype=dtype, device=device)
+
+    made = placement.run("weighted sums", apply, needed=_needed(rows, dtype))
     del rows
     if seen is not None:
         seen(name, made)

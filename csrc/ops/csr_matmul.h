@@ -18,7 +18,8 @@
 namespace salt {
 
 inline void validate_csr_matmul(const Tensor& crow, const Tensor& col, const Tensor& values, const Tensor& dense) {
-  check_csr(crow, col);
+  check_csr(crow, col, dense, "dense");
+  check_device(dense, "dense", values, "values");
   SALT_CHECK(values.dim() == 1 && values.size(0) == col.size(0), "values: found another shape, expected [", col.size(0),
              "] as col_indices");
   dtype_of(values, "values");
@@ -26,7 +27,7 @@ inline void validate_csr_matmul(const Tensor& crow, const Tensor& col, const Ten
 }
 
 inline void validate_csr_sampled_matmul(const Tensor& crow, const Tensor& col, const Tensor& lhs, const Tensor& rhs) {
-  check_csr(crow, col);
+  check_csr(crow, col, rhs, "rhs");
   check_pair(lhs, "lhs", rhs, "rhs");
   SALT_CHECK(crow.size(0) == lhs.size(0) + 1, "crow_indices: found length ", crow.size(0), ", expected ",
              lhs.size(0) + 1, " (one more than the rows of lhs)");

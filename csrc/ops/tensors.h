@@ -38,12 +38,16 @@ inline void check_matrix(const Tensor& tensor, const char* argument) {
   dtype_of(tensor, argument);
 }
 
+inline void check_device(const Tensor& a, const char* a_name, const Tensor& b, const char* b_name) {
+  SALT_CHECK(a.device() == b.device(), b_name, ": found another device than that of ", a_name,
+             ", expected all tensors on one device");
+}
+
 // Both have the same dtype and device.
 inline void check_alike(const Tensor& a, const char* a_name, const Tensor& b, const char* b_name) {
   SALT_CHECK(a.scalar_type() == b.scalar_type(), b_name, ": found ", dtype_name(dtype_of(b, b_name)), ", expected ",
              dtype_name(dtype_of(a, a_name)), " as ", a_name);
-  SALT_CHECK(a.device() == b.device(), b_name, ": found another device than that of ", a_name,
-             ", expected all tensors on one device");
+  check_device(a, a_name, b, b_name);
 }
 
 inline void check_width(const Tensor& a, const char* a_name, const Tensor& b, const char* b_name) {
@@ -67,10 +71,12 @@ inline void check_indices(const Tensor& tensor, const char* argument) {
   SALT_CHECK(tensor.scalar_type() == ScalarType::Long, argument, ": found another dtype, expected int64");
 }
 
-// Shapes of a CSR matrix of `rows` rows; what the indices say is checked by check_csr_indices.
-inline void check_csr(const Tensor& crow, const Tensor& col) {
+// Shapes of a CSR matrix on the device of `other`; what the indices say is checked by check_csr_indices.
+inline void check_csr(const Tensor& crow, const Tensor& col, const Tensor& other, const char* other_name) {
   check_indices(crow, "crow_indices");
   check_indices(col, "col_indices");
+  check_device(other, other_name, crow, "crow_indices");
+  check_device(other, other_name, col, "col_indices");
   SALT_CHECK(crow.size(0) >= 1, "crow_indices: found length 0, expected one more than the number of rows");
 }
 

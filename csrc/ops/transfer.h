@@ -27,8 +27,8 @@ inline void validate_transfer(const Tensor& aux_new, const Tensor& aux_shared, c
   check_rows(aux_new, "aux_new", donor_new, "donor_new");
   check_rows(aux_shared, "aux_shared", donor_shared, "donor_shared");
   check_rows(aux_shared, "aux_shared", source_shared, "source_shared");
-  SALT_CHECK(aux_new.device() == donor_new.device() && aux_new.device() == source_shared.device(),
-             "source_shared: found tensors on several devices, expected all on one device");
+  check_device(aux_new, "aux_new", donor_new, "donor_new");
+  check_device(aux_new, "aux_new", source_shared, "source_shared");
   check_option(std::isfinite(temperature) && temperature > 0, "temperature", temperature, "a positive finite number");
   validate_ridge_and_rcond(ridge, rcond);
 }

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from salt_ext import ops
+from salt_ext.device import Placement
 from salt_ext.errors import InputError
 from salt_ext.methods.assembly import Combinations, assemble_plan, new_ids
 from salt_ext.plan import Provenance, TransferPlan
@@ -28,8 +29,11 @@ KEY_KINDS = ("exact", "case", "loose")
 MINIMUM_KEYS = 2
 # Fewer than this are a reason to warn.
 _DIMENSIONS_PER_NEIGHBOUR = 4
-# Rows per call of the operators: enough work for all threads, often enough for a progress bar.
-_BLOCK = 2048
+# Rows per call of the operators: enough work for all threads or a whole GPU, often enough for a progress bar. A row's
+# bits do not depend on it.
+_BLOCK = {"cpu": 2048, "cuda": 16384}
+# On a GPU the operators keep their own form of the tables beside them.
+_TABLES_ON_DEVICE = 2
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ def salt_plan(
     options: SaltOptions | None = None,
     seed: int = 0,
     metadata: Mapping[str, str] | None = None,
+    placement: Placement | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> TransferPlan:
     """Builds the plan of the whole target vocabulary; the source's table is not needed.
@@ -85,6 +90,7 @@ def salt_plan(
         options: numbers of the regression.
         seed: of the sampled rows.
         metadata: strings to keep with the plan.
+        placement: where the ops run, the CPU if not given; tables and plan lie on the CPU.
         progress: told (tokens done, tokens in all).
 
     Raises:
@@ -101,7 +107,13 @@ def salt_plan(
     if len(new) and keys.sum() < MINIMUM_KEYS:
         raise InputError(_too_few(anchors, int(keys.sum())))
     key_targets, key_sources = anchors.target_ids[keys], anchors.source_ids[keys]
-    combined = _regress(auxiliary, donor, new, key_targets, key_sources, options, progress)
+
+    def regress(device: torch.device) -> Combinations:
+        return _regress(auxiliary, donor, new, key_targets, key_sources, options, device, progress)
+
+    row_bytes = auxiliary.shape[1] * auxiliary.element_size() + donor.shape[1] * torch.float32.itemsize
+    moved = (len(key_targets) + min(len(new), _BLOCK["cuda"])) * row_bytes
+    combined = (placement or Placement()).run("regression", regress, needed=_TABLES_ON_DEVICE * moved)
     return assemble_plan(
         combined, anchors, target, rows=rows or target.size, source_rows=source_rows, seed=seed, metadata=metadata
     )
@@ -134,23 +146,25 @@ def _regress(
     key_targets: npt.NDArray[np.int64],
     key_sources: npt.NDArray[np.int64],
     options: SaltOptions,
+    device: torch.device,
     progress: Callable[[int, int], None] | None,
 ) -> Combinations:
     key_rows = torch.from_numpy(key_targets)
     # One key more or less changes a minimum-norm fit visibly, so near-ties at the sparsemax's threshold are decided in
     # float64: the same support on every machine, for a third more of the search's time.
-    key_vectors, key_donors = auxiliary[key_rows], donor[key_rows].float()
+    key_vectors, key_donors = auxiliary[key_rows].to(device), donor[key_rows].float().to(device)
+    size = _BLOCK[device.type]
     lengths, columns, values, residuals = [], [], [], []
-    for begin in range(0, len(new), _BLOCK):
-        block = torch.from_numpy(new[begin : begin + _BLOCK])
-        crow, col, _ = ops.cosine_sparsemax(auxiliary[block], key_vectors, temperature=options.temperature)
-        queries = donor[block].float()
+    for begin in range(0, len(new), size):
+        block = torch.from_numpy(new[begin : begin + size])
+        crow, col, _ = ops.cosine_sparsemax(auxiliary[block].to(device), key_vectors, temperature=options.temperature)
+        queries = donor[block].float().to(device)
         weights = ops.lstsq_weights(crow, col, queries, key_donors, ridge=options.ridge, rcond=options.rcond)
         missing = queries - ops.csr_matmul(crow, col, weights, key_donors)
-        lengths.append(crow.diff().numpy())
-        columns.append(col.numpy())
-        values.append(weights.numpy())
-        residuals.append((missing.norm(dim=1) / queries.norm(dim=1)).numpy())
+        lengths.append(crow.diff().cpu().numpy())
+        columns.append(col.cpu().numpy())
+        values.append(weights.cpu().numpy())
+        residuals.append((missing.norm(dim=1) / queries.norm(dim=1)).cpu().numpy())
         if progress is not None:
             progress(begin + len(block), len(new))
     empty = np.empty(0, dtype=np.int64)
@@ -164,7 +178,8 @@ def _regress(
 
 
 def _nonzero_rows(table: Tensor, rows: int) -> npt.NDArray[np.bool_]:
-    blocks = (table[begin : min(begin + _BLOCK, rows)] for begin in range(0, rows, _BLOCK))
+    size = _BLOCK["cpu"]
+    blocks = (table[begin : min(begin + size, rows)] for begin in range(0, rows, size))
     return np.concatenate([np.empty(0, dtype=bool), *((block.abs().amax(dim=1) > 0).numpy() for block in blocks)])
 
 
