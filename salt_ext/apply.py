@@ -12,6 +12,9 @@ from salt_ext.checkpoint import Checkpoint, NewTensor
 from salt_ext.device import Placement
 from salt_ext.plan import TransferPlan
 
+# What a plan takes on a GPU beside the table: a block of sums, and their weights.
+_BLOCKS_ON_DEVICE = 256 << 20
+
 
 def read_rows(checkpoint: Checkpoint, name: str, *, rows: int) -> Tensor:
     """A tensor of the checkpoint with the vocabulary as its first dimension, in its own dtype.
@@ -52,7 +55,8 @@ def new_tensors(
     for name in checkpoint.vocabulary_tensors().names:
         shape = list(checkpoint.tensors[name].shape)
         shape[dims[name]] = plan.target_rows
-        made[name] = NewTensor(tuple(shape), partial(_make, checkpoint, plan, name, dtype, placement or Placement(), seen))
+        make = partial(_make, checkpoint, plan, name, dtype, placement or Placement(), seen)
+        made[name] = NewTensor(tuple(shape), make)
     return made
 
 
@@ -69,7 +73,8 @@ def _make(
     def apply(device: torch.device) -> Tensor:
         return plan.apply(rows, dtype=dtype, device=device)
 
-    made = placement.run("weighted sums", apply, needed=_needed(rows, dtype))
+    width = torch.promote_types(rows.dtype, dtype or rows.dtype).itemsize
+    made = placement.run("weighted sums", apply, needed=rows.numel() * width + _BLOCKS_ON_DEVICE)
     del rows
     if seen is not None:
         seen(name, made)

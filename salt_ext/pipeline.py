@@ -20,6 +20,7 @@ from salt_ext.checkpoint import (
     resized_config,
     write_checkpoint,
 )
+from salt_ext.device import AUTO, Placement
 from salt_ext.forward import forward_check
 from salt_ext.inputs import Model, Pair, PairOptions, match_pair, open_pair
 from salt_ext.inspection import special_map, warnings_of
@@ -30,9 +31,9 @@ from salt_ext.progress import Clock, Progress
 from salt_ext.protocol import token_translation, translated_configs
 from salt_ext.settings import DONOR_AUX, Settings
 from salt_ext.tables import TableFacts, examine_table
-from salt_ext.vectors import VectorSource, open_vectors, rows_for
+from salt_ext.vectors import VectorSource, look_up, open_vectors, rows_for
 from salt_ext.verify import verify_output
-from salt_ext.vocab import Anchors, Level, Vocabulary
+from salt_ext.vocab import Anchors, Level
 
 # The forward pass loads the whole model; no other step's memory grows with it.
 _SHARE_FOR_FORWARD = 4
@@ -77,6 +78,7 @@ def transfer(
     head: str | None = None,
     donor_embedding: str | None = None,
     trust_remote_code: bool = False,
+    device: str = AUTO,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> TransferResult:
@@ -113,6 +115,7 @@ def transfer(
         head: the key of the source's output table, if it has one of its own, likewise.
         donor_embedding: the key of the donor's input table, likewise.
         trust_remote_code: run Python code that comes with the models.
+        device: where the ops run: "auto" for a GPU if there is one that they can use, "cpu", "cuda" or "cuda:N".
         threads: CPU threads; None for torch's own choice.
         progress: told of every step: (step, units done, units in all or 0).
 
@@ -142,6 +145,7 @@ def transfer(
         pad_to_multiple_of=pad_to_multiple_of,
         dtype=dtype,
         link=link,
+        device=device,
         threads=threads,
     )
     clock = Clock(progress)
@@ -151,7 +155,7 @@ def transfer(
             pair = open_pair(source, donor, settings.models)
             folders = [pair.source.checkpoint.folder, pair.donor.checkpoint.folder]
             resolved = check_output(Path(output), inputs=folders, force=force)
-        return _Job(settings, pair, vectors, resolved, clock).run(force=force)
+        return _Job(settings, pair, vectors, resolved, clock, Placement(settings.torch_device())).run(force=force)
 
 
 @dataclass
@@ -163,6 +167,7 @@ class _Job:
     vectors: VectorSource | None
     output: Path
     clock: Clock
+    placement: Placement
 
     def run(self, *, force: bool) -> TransferResult:
         """Plans, writes and checks."""
@@ -208,8 +213,9 @@ class _Job:
                     donor=donor,
                     after=after,
                     checks=checks,
-                    warnings=warnings,
+                    warnings=[*warnings, *self.placement.warnings],
                     seconds=clock.seconds,
+                    devices=self.placement.ran,
                     peak_memory=peak,
                 )
             )
@@ -219,7 +225,7 @@ class _Job:
             write_checkpoint(
                 checkpoint,
                 self.output,
-                tensors=new_tensors(checkpoint, plan, dtype=settings.torch_dtype(), seen=seen),
+                tensors=new_tensors(checkpoint, plan, dtype=dtype, placement=self.placement, seen=seen),
                 config=configs.config,
                 generation_config=configs.generation_config,
                 tokenizer=new.tokenizer,
@@ -241,7 +247,7 @@ class _Job:
             rows = rows_for(target, donor.vocabulary, donor.tokenizer, table)
             del table
         with clock.step("read the auxiliary vectors"):
-            auxiliary = rows if self.vectors is None else _look_up(self.vectors, target)
+            auxiliary = rows if self.vectors is None else look_up(self.vectors, target)
         with clock.step("regress the new tokens"):
             plan = salt_plan(
                 auxiliary,
@@ -258,6 +264,7 @@ class _Job:
                     "donor": donor.vocabulary.name,
                     "source_tokens": report.readable_tokens(pair.source.vocabulary),
                 },
+                placement=self.placement,
                 progress=clock.advance,
             )
         return plan, facts, rows.shape[1]
@@ -291,6 +298,3 @@ def _examine_source(source: Model) -> dict[str, TableFacts]:
         for name in names
     }
 
-
-def _look_up(vectors: VectorSource, target: Vocabulary) -> Tensor:
-    return torch.from_numpy(vectors.lookup([form.text if form is not None else None for form in target.forms]))

@@ -50,6 +50,7 @@ def build_report(
     checks: Sequence[str],
     warnings: Sequence[str],
     seconds: Mapping[str, float],
+    devices: Mapping[str, str],
     peak_memory: int,
 ) -> dict[str, Any]:
     """Everything that salt_report.json holds; numbers only where they are known, null elsewhere.
@@ -67,6 +68,7 @@ def build_report(
         checks: what was verified.
         warnings: sentences for the user.
         seconds: wall time by step.
+        devices: where the ops ran, by step.
         peak_memory: bytes, before the model was loaded for a forward pass.
     """
     target = pair.target.vocabulary
@@ -89,6 +91,7 @@ def build_report(
             "cpu": _cpu_name(),
             "instruction_set": cpu_isa(),
             "threads": torch.get_num_threads(),
+            "ops_ran_on": dict(devices),
             "python": platform.python_version(),
             "system": platform.platform(),
             "packages": {name: version(name) for name in _PACKAGES},
@@ -150,7 +153,8 @@ def print_summary(report: Mapping[str, Any], output: Path, console: Console) -> 
             new, old = norms["regressed"]["mean"], norms["source_anchors"]["mean"]
             console.print(f"norms of {name}: new rows {new:.3f}, anchors {old:.3f}, ratio {norms['ratio']:.2f}")
     seconds, memory = sum(report["seconds"].values()), report["peak_memory_bytes"]
-    console.print(f"{seconds:.1f} s, peak memory {memory / 1e6:,.0f} MB", highlight=False)
+    devices = ", then ".join(dict.fromkeys(report["machine"]["ops_ran_on"].values()))
+    console.print(f"{seconds:.1f} s on {devices}, peak memory {memory / 1e6:,.0f} MB", highlight=False)
     for warning in report["warnings"]:
         console.print(f"warning: {warning}", style="yellow", markup=False)
 

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
+from salt_ext import _loader
 from salt_ext._loader import find_library
 
 # glibc, libm, libstdc++, libgcc_s and libgomp version every symbol they offer.
@@ -59,6 +61,20 @@ def test_cuda_library_needs_besides_only_cublas_and_cusolver() -> None:
         if not (SYSTEM.search(name) or TORCH_SHIM.match(name) or RUNTIME.match(name) or allowed.match(name))
     ]
     assert strangers == []
+
+
+def test_cuda_library_finds_torchs_streams_in_torchs_own_library() -> None:
+    """The build links a stand-in of that name, since it may see a torch without CUDA."""
+    assert "libtorch_cuda.so" in list(dynamic(library("libsalt_cuda.so"), "NEEDED"))
+
+
+def test_every_operator_has_a_cuda_kernel() -> None:
+    if _loader._cuda_failure:
+        pytest.skip(_loader._cuda_failure)
+    operators = [name for name in torch._C._dispatch_get_all_op_names() if name.startswith("salt::")]
+    assert len(operators) == 7
+    missing = [name for name in operators if not torch._C._dispatch_has_kernel_for_dispatch_key(name, "CUDA")]
+    assert missing == []
 
 
 def test_operators_name_the_openmp_runtime_as_torch_does() -> None:

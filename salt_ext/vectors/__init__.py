@@ -77,6 +77,11 @@ def open_vectors(spec: str) -> VectorSource:
     return reader(path)
 
 
+def look_up(vectors: VectorSource, target: Vocabulary) -> Tensor:
+    """The vector of every token of a vocabulary, a zero row for one without a text: float32 [target.size, D]."""
+    return torch.from_numpy(vectors.lookup([form.text if form is not None else None for form in target.forms]))
+
+
 def _suggestion(spec: str) -> str:
     """What a file name without a prefix was probably meant to be."""
     suffix = Path(spec).suffix.lower()
