@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
 import shutil
 import subprocess
@@ -48,8 +49,11 @@ def load_cuda_on_cpu() -> None:
     # SALT_SANITIZE=address finds kernels that leave their memory; Python then needs LD_PRELOAD=libasan.so.
     sanitize = f"-DSALT_SANITIZE={os.environ.get('SALT_SANITIZE', '')}"
     configure = ["cmake", "-S", source, "-B", folder, f"-DPython_EXECUTABLE={sys.executable}", sanitize]
-    for command in (configure, ["cmake", "--build", folder]):
-        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:  # one process of pytest-xdist builds, the others wait
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for command in (configure, ["cmake", "--build", folder]):
+            subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
     torch.ops.load_library(str(folder / "libsalt_cuda_on_cpu.so"))
     # Every new tensor, work space included, starts as NaN: what is read before it is written shows.
     torch.use_deterministic_algorithms(True, warn_only=True)

@@ -2,8 +2,9 @@
 //
 // What it shows that a GPU may hide: a barrier that not all threads reach, a warp operation with missing lanes, shared
 // memory that is read before it is written (each block starts with NaN everywhere) or used beyond what the launch asked
-// for, and, by running the threads in another order (SALT_EMULATED_ORDER=reverse, or a number that seeds a shuffle), a
-// missing barrier: results then differ. What it cannot show: speed, and races between blocks that run at once.
+// for, and, by running the threads in another order (SALT_EMULATED_ORDER=forward, reverse, or a number that seeds a
+// shuffle), a missing barrier: results then differ. What it cannot show: speed, and races between blocks that run at
+// once.
 #include <cuda_runtime.h>
 #include <sys/mman.h>
 
@@ -101,7 +102,7 @@ std::vector<int> order_of_threads(int threads) {
   const char* wanted = std::getenv("SALT_EMULATED_ORDER");
   if (wanted != nullptr && std::string(wanted) == "reverse") {
     std::reverse(order.begin(), order.end());
-  } else if (wanted != nullptr) {
+  } else if (wanted != nullptr && std::atoi(wanted) != 0) {
     std::mt19937 generator(static_cast<unsigned>(std::atoi(wanted)));
     std::shuffle(order.begin(), order.end(), generator);
   }
