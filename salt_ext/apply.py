@@ -69,13 +69,14 @@ def _make(
     seen: Callable[[str, Tensor], None] | None,
 ) -> Tensor:
     rows = read_rows(checkpoint, name, rows=plan.source_rows)
-
-    def apply(device: torch.device) -> Tensor:
-        return plan.apply(rows, dtype=dtype, device=device)
-
     width = torch.promote_types(rows.dtype, dtype or rows.dtype).itemsize
-    made = placement.run("weighted sums", apply, needed=rows.numel() * width + _BLOCKS_ON_DEVICE)
+    needed = rows.numel() * width + _BLOCKS_ON_DEVICE
+    made = placement.run("weighted sums", partial(_apply, plan, rows, dtype), needed=needed)
     del rows
     if seen is not None:
         seen(name, made)
     return made.movedim(0, checkpoint.vocabulary_tensors().dims[name]).contiguous()
+
+
+def _apply(plan: TransferPlan, rows: Tensor, dtype: torch.dtype | None, device: torch.device) -> Tensor:
+    return plan.apply(rows, dtype=dtype, device=device)

@@ -172,7 +172,7 @@ class _Job:
     def run(self, *, force: bool) -> TransferResult:
         """Plans, writes and checks."""
         clock, settings, checkpoint = self.clock, self.settings, self.pair.source.checkpoint
-        new, target = self.pair.target, self.pair.target.vocabulary
+        new, target, dtype = self.pair.target, self.pair.target.vocabulary, settings.torch_dtype()
         with clock.step("match the vocabularies"):
             anchors = match_pair(self.pair, level=settings.match)
             configs = translated_configs(
@@ -199,7 +199,7 @@ class _Job:
             plan.save(folder / PLAN_FILE)
             peak = peak_memory()
             with clock.step("check the output"):
-                checks = verify_output(folder, checkpoint, plan, tokenizer=new.tokenizer, dtype=settings.torch_dtype())
+                checks = verify_output(folder, checkpoint, plan, tokenizer=new.tokenizer, dtype=dtype)
                 checks.append(self._run_both(folder, anchors))
             written.update(
                 report.build_report(
@@ -232,7 +232,7 @@ class _Job:
                 extra=finish,
                 force=force,
                 link=settings.link,
-                dtype=settings.torch_dtype(),
+                dtype=dtype,
                 advance=clock.advance,
             )
         return TransferResult(self.output, plan, written)
@@ -297,4 +297,3 @@ def _examine_source(source: Model) -> dict[str, TableFacts]:
         name: examine_table(read_rows(checkpoint, name, rows=len(tokens)), name=f"source: {name}", tokens=tokens)
         for name in names
     }
-

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from salt_ext import ops
+from salt_ext.device import move_used_rows
 from salt_ext.errors import InputError, OutputError
 
 _VERSION = "1"
@@ -90,9 +91,7 @@ class TransferPlan:
         """The target ids of this provenance, int64, ascending."""
         return (self.provenance == provenance).nonzero()[:, 0]
 
-    def apply(
-        self, table: Tensor, *, dtype: torch.dtype | None = None, device: torch.device | None = None
-    ) -> Tensor:
+    def apply(self, table: Tensor, *, dtype: torch.dtype | None = None, device: torch.device | None = None) -> Tensor:
         """Makes the new table from an old one.
 
         COPIED rows are bit-equal to the source's, or its rows converted. REGRESSED rows are summed in float32 (float64
@@ -104,7 +103,7 @@ class TransferPlan:
         Args:
             table: [at least source_rows, ...] of float16, bfloat16, float32 or float64; a bias has one dimension.
             dtype: of the new table, one of the four; None for the old one's.
-            device: where the REGRESSED rows are summed; only the source rows that they use go there. None: the table's.
+            device: where REGRESSED rows are summed; only the source rows that they use go there. None: the table's.
 
         Returns:
             [target_rows, ...] on the table's device. Beyond it, memory is bounded by blocks, or by the old table in
@@ -199,7 +198,7 @@ class TransferPlan:
         crow = torch.cat([lengths.new_zeros(1), lengths[rows].cumsum(0)])
         col, values = self.col_indices[chosen], self.values[chosen]
         if device != old.device:
-            old, col = _used_rows(old, col, device)
+            old, col = move_used_rows(old, col, device)
         for begin, end in _blocks(len(rows), _rows_per_block(old)):
             first, last = int(crow[begin]), int(crow[end])
             part = (crow[begin : end + 1] - first, col[first:last], values[first:last])
@@ -232,17 +231,6 @@ def _reproducible(file: bytes) -> bytes:
 def _blocks(total: int, size: int) -> Iterator[tuple[int, int]]:
     for begin in range(0, total, size):
         yield begin, min(begin + size, total)
-
-
-def _used_rows(table: Tensor, rows: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The rows of a table that `rows` names, on another device, and where each of `rows` lies among them."""
-    is_used = torch.zeros(table.shape[0], dtype=torch.bool)
-    is_used[rows] = True
-    used = is_used.nonzero()[:, 0]
-    moved = table.new_empty(len(used), table.shape[1], device=device)
-    for begin, end in _blocks(len(used), _rows_per_block(table)):
-        moved[begin:end] = table.index_select(0, used[begin:end].to(table.device))
-    return moved, (is_used.cumsum(0) - 1)[rows]
 
 
 def _rows_per_block(table: Tensor) -> int:

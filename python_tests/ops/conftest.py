@@ -1,13 +1,18 @@
-"""What the op tests share: every numeric test runs on each instruction set that this CPU has."""
+"""What the op tests share: every numeric test runs on each instruction set that this CPU has, and on CUDA."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 
-from salt_ext import _loader
+from salt_ext import _loader, backends
+
+CUDA = "cuda"
+# The CUDA kernels have taken the place of the CPU's, see cuda_on_cpu/emulator.cpp.
+EMULATED = "cuda-on-cpu"
 
 
 def runnable_instruction_sets() -> list[str]:
@@ -23,21 +28,39 @@ def runnable_instruction_sets() -> list[str]:
     return found
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "cuda: needs the CUDA kernels, on a GPU or with --cuda-on-cpu")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Numeric tests get every table of kernels; those marked `any_isa` look at metadata only and run once."""
-    if metafunc.definition.get_closest_marker("any_isa") or metafunc.config.getoption("--cuda-on-cpu"):
-        metafunc.parametrize("isa", [_loader.cpu_isa()], indirect=True, ids=[""])
+    """Numeric tests run on every table of CPU kernels and on CUDA; those marked `any_isa` on one table and on CUDA."""
+    gpu = backends()["cuda"]
+    if metafunc.config.getoption("--cuda-on-cpu"):
+        homes: list[Any] = [EMULATED]
+    elif metafunc.definition.get_closest_marker("cuda"):
+        homes = [pytest.param(CUDA, marks=pytest.mark.skipif(not gpu.available, reason=gpu.reason or "there is CUDA"))]
     else:
-        metafunc.parametrize("isa", runnable_instruction_sets(), indirect=True)
+        any_isa = metafunc.definition.get_closest_marker("any_isa")
+        homes = [_loader.cpu_isa()] if any_isa else runnable_instruction_sets()
+        homes += [CUDA] * gpu.available
+    metafunc.parametrize("home", homes, indirect=True)
 
 
 @pytest.fixture(autouse=True)
-def isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Forces one table of kernels for the length of a test."""
-    before = _loader.cpu_isa()
-    _loader.set_cpu_isa(request.param)
-    yield request.param
-    _loader.set_cpu_isa(before)
+def home(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where a test runs, "cuda" or the name of a table of CPU kernels; the tensors that it makes are born there."""
+    name: str = request.param
+    if name == EMULATED:
+        yield name
+    elif name == CUDA:
+        torch.set_default_device(CUDA)
+        yield name
+        torch.set_default_device(None)
+    else:
+        before = _loader.cpu_isa()
+        _loader.set_cpu_isa(name)
+        yield name
+        _loader.set_cpu_isa(before)
 
 
 @pytest.fixture(autouse=True)

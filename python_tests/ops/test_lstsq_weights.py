@@ -81,8 +81,8 @@ def test_definition_is_numpys_pinv() -> None:
     crow, col = ragged([1, 5, 9, 20], 40)
     found = reference.lstsq_weights(crow, col, queries, anchors)
     for row, (begin, end) in enumerate(pairs(crow)):
-        expected = queries[row].numpy() @ np.linalg.pinv(anchors[col[begin:end]].numpy())
-        assert np.allclose(found[begin:end].numpy(), expected, rtol=1e-11, atol=1e-13)
+        expected = queries[row].cpu().numpy() @ np.linalg.pinv(anchors[col[begin:end]].cpu().numpy())
+        assert np.allclose(found[begin:end].cpu().numpy(), expected, rtol=1e-11, atol=1e-13)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
@@ -97,8 +97,8 @@ def test_dependent_anchors_give_the_minimum_norm_weights(dtype: torch.dtype, k: 
     anchors, queries = base.to(dtype), torch.randint(-4, 5, (1, h)).to(dtype)
     crow, col = torch.tensor([0, k]), torch.arange(k)
     found = ops.lstsq_weights(crow, col, queries, anchors)
-    expected = queries[0].double().numpy() @ np.linalg.pinv(anchors.double().numpy(), rcond=1e-10)
-    error = np.linalg.norm(found.double().numpy() - expected) / np.linalg.norm(expected)
+    expected = queries[0].double().cpu().numpy() @ np.linalg.pinv(anchors.double().cpu().numpy(), rcond=1e-10)
+    error = np.linalg.norm(found.double().cpu().numpy() - expected) / np.linalg.norm(expected)
     assert error <= {torch.float32: 1e-4, torch.float64: 1e-10, torch.bfloat16: 1e-2}[dtype]
     assert found[4] == 0
     if k <= h:
@@ -119,8 +119,8 @@ def test_float64_rows_of_moderate_condition_keep_their_digits(k: int) -> None:
     anchors = tall if k == 20 else tall.T.contiguous()  # fewer and more anchors than dimensions
     queries = torch.randn(1, anchors.shape[1], dtype=torch.float64)
     found = ops.lstsq_weights(torch.tensor([0, k]), torch.arange(k), queries, anchors)
-    expected = queries[0].numpy() @ np.linalg.pinv(anchors.numpy())
-    assert np.linalg.norm(found.numpy() - expected) <= 3e-12 * np.linalg.norm(expected)
+    expected = queries[0].cpu().numpy() @ np.linalg.pinv(anchors.cpu().numpy())
+    assert np.linalg.norm(found.cpu().numpy() - expected) <= 3e-12 * np.linalg.norm(expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -134,8 +134,8 @@ def test_rcond_drops_the_singular_values_that_pinv_drops(dtype: torch.dtype, sma
     crow, col = torch.tensor([0, k]), torch.arange(k)
     for rcond in [3e-1, 3e-3, 3e-5] + ([3e-7, 3e-9] if dtype == torch.float64 else []):
         found = ops.lstsq_weights(crow, col, queries, anchors, rcond=rcond)
-        expected = queries[0].double().numpy() @ np.linalg.pinv(anchors.double().numpy(), rcond=rcond)
-        error = np.linalg.norm(found.double().numpy() - expected) / np.linalg.norm(expected)
+        expected = queries[0].double().cpu().numpy() @ np.linalg.pinv(anchors.double().cpu().numpy(), rcond=rcond)
+        error = np.linalg.norm(found.double().cpu().numpy() - expected) / np.linalg.norm(expected)
         # The condition number of what is kept is 1 / rcond at most: that much of the rounding is the data's own.
         assert error <= (1e-4 if dtype == torch.float32 else 1e-15 / rcond + 1e-12)
 

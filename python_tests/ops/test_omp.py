@@ -47,7 +47,7 @@ def test_large_atoms_are_preferred_as_they_are() -> None:
     """tokensurgeon's rule: the inner product itself, not the cosine."""
     indices, weights = ops.omp(torch.tensor([[1.0, 0.4]]), torch.tensor([[1.0, 0.0], [5.0, 5.0]]), 1)
     assert indices.tolist() == [[1]]
-    assert weights[0, 0] == pytest.approx(0.14)
+    assert float(weights[0, 0]) == pytest.approx(0.14)
 
 
 def test_tolerance_stops_early() -> None:

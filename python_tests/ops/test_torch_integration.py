@@ -19,7 +19,7 @@ salt = torch.ops.salt
 
 def samples(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...], dict[str, Any]]]:
     """One call of every op with every kind of argument; CPU and CUDA share them."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator(torch.get_default_device()).manual_seed(0)
     q, k, dense = (torch.randn(n, 16, generator=generator).to(dtype) for n in (12, 40, 40))
     crow, col, p = salt.cosine_sparsemax(q, k)
     return [

@@ -16,8 +16,8 @@ def literal_salt(
     aux_new: Tensor, aux_shared: Tensor, donor_new: Tensor, donor_shared: Tensor, source: Tensor
 ) -> Tensor:
     """Lee et al. 2025, section 3, line by line; sparsemax by sorting."""
-    f_new, f_shared = (x.double().numpy() for x in (aux_new, aux_shared))
-    e_t, e_shared, e_s = (x.double().numpy() for x in (donor_new, donor_shared, source))
+    f_new, f_shared = (x.double().cpu().numpy() for x in (aux_new, aux_shared))
+    e_t, e_shared, e_s = (x.double().cpu().numpy() for x in (donor_new, donor_shared, source))
     rows = []
     for t in range(len(f_new)):
         c = f_shared @ f_new[t] / (np.linalg.norm(f_shared, axis=1) * np.linalg.norm(f_new[t]))
@@ -27,7 +27,7 @@ def literal_salt(
         chosen = np.nonzero(c > tau)[0]
         x = np.linalg.pinv(e_shared[chosen]) @ e_s[chosen]
         rows.append(e_t[t] @ x)
-    return torch.from_numpy(np.array(rows))
+    return torch.tensor(np.array(rows))
 
 
 def inputs(q: int, k: int, d: int, h: int, source_width: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:

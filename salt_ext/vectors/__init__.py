@@ -12,6 +12,8 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from salt_ext.errors import InputError
 from salt_ext.vectors.fasttext import FastTextFile
@@ -19,8 +21,18 @@ from salt_ext.vectors.pieces import rows_for
 from salt_ext.vectors.table import TableFile
 from salt_ext.vectors.textfile import TextFile
 from salt_ext.vectors.word2vec import Word2VecFile
+from salt_ext.vocab import Vocabulary
 
-__all__ = ["FastTextFile", "TableFile", "TextFile", "VectorSource", "Word2VecFile", "open_vectors", "rows_for"]
+__all__ = [
+    "FastTextFile",
+    "TableFile",
+    "TextFile",
+    "VectorSource",
+    "Word2VecFile",
+    "look_up",
+    "open_vectors",
+    "rows_for",
+]
 
 _EXPECTED = "expected fasttext:FILE.bin (Facebook's format) or vectors:FILE (.vec, .txt, .bin, .npy, .safetensors)"
 
