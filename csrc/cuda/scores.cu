@@ -45,7 +45,10 @@ class Float32Sums {
 
 UnitRows unit_rows(const Context& context, const MatrixView& matrix, const char* argument) {
   UnitRows result{matrix, unit_width(matrix.cols), {}, {}};
-  result.unit = context.allocate<__half>(matrix.rows * result.width);
+  const int64_t padding = (padded_rows(matrix.rows) - matrix.rows) * result.width;
+  result.unit = context.allocate<__half>(matrix.rows * result.width + padding);
+  SALT_CALL(cudaMemsetAsync(result.unit.data() + matrix.rows * result.width, 0,
+                            static_cast<size_t>(padding) * sizeof(__half), context.stream()));
   result.norm = context.allocate<double>(matrix.rows);
   normalise(context, matrix, argument, result.width, result.unit.data(), result.norm.data());
   return result;

@@ -25,13 +25,16 @@ inline double score_error(int64_t depth) {
 struct UnitRows {
   MatrixView matrix;    // the rows as they were given
   int64_t width = 0;    // of a unit row: matrix.cols rounded up to 8 elements, filled up with zeros
-  Buffer<__half> unit;  // [rows, width]; a row of norm 0 is all zero
+  Buffer<__half> unit;  // [padded_rows(rows), width]; zero in rows of norm 0 and behind the last
   Buffer<double> norm;  // [rows], Euclidean
 
   const __half* row(int64_t index) const { return unit.data() + index * width; }
 };
 
 inline int64_t unit_width(int64_t depth) { return (depth + 7) / 8 * 8; }
+
+// Tiles may take so many keys, so that all scores that a 16-byte load brings are written.
+inline int64_t padded_rows(int64_t rows) { return (rows + 7) / 8 * 8; }
 
 // Refuses a row with NaN or infinity by naming `argument` and the row, for which it waits for the stream; while a CUDA
 // graph is recorded, which forbids that, nothing is refused.

@@ -209,3 +209,83 @@ def test_weights_that_round_to_zero_in_half_precision_are_left_out() -> None:
     csr = ops.cosine_sparsemax(*[clustered(600, 24).half()[i : i + 300] for i in (0, 300)])
     assert bool((csr[2] > 0).all())
     assert_canonical(csr, 300)
+
+
+def at_cosines(cosines: Tensor) -> Tensor:
+    """Keys in the plane that have these cosines with (1, 0)."""
+    return torch.stack([cosines, (1 - cosines**2).clamp_min(0).sqrt()], dim=1)
+
+
+def assert_equals_the_reference(queries: Tensor, keys: Tensor, temperature: float = 1.0) -> None:
+    found = ops.cosine_sparsemax(queries, keys, temperature=temperature)
+    assert_canonical(found, len(keys))
+    expected = reference.cosine_sparsemax(queries, keys, temperature=temperature)
+    near = expected[2].double().clamp_min(1e-12)
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
+    assert ((found[2].double() - near) / near).abs().max() < 1e-5
+
+
+@pytest.mark.any_isa
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_keys_that_low_precision_cannot_tell_apart_fall_on_the_right_side(dtype: torch.dtype) -> None:
+    """A thousand keys within 1e-3 of the threshold, a hundred times closer than float16 scores resolve; two tiles."""
+    cosines = -torch.rand(5003, dtype=torch.float64)
+    cosines[torch.randperm(5003)[:1000]] = 0.3499 + torch.linspace(-1e-3, 1e-3, 1000, dtype=torch.float64)
+    cosines[[17, 4999]] = torch.tensor([0.9, 0.8], dtype=torch.float64)
+    query = torch.tensor([[1.0, 0.0]], dtype=dtype)
+    assert_equals_the_reference(query, at_cosines(cosines).to(dtype))
+    few_are_chosen = ops.cosine_sparsemax(query, at_cosines(cosines).to(dtype))[0][1]
+    assert 10 < few_are_chosen < 990  # the threshold does lie among them
+
+
+@pytest.mark.any_isa
+@pytest.mark.parametrize("falling", [False, True])
+def test_scores_that_rise_or_fall_from_key_to_key(falling: bool) -> None:
+    cosines = torch.linspace(-0.9, 0.9, 4500, dtype=torch.float64)
+    keys = at_cosines(cosines.flip(0) if falling else cosines)
+    assert_equals_the_reference(torch.tensor([[1.0, 0.0]], dtype=torch.float64), keys)
+
+
+@pytest.mark.any_isa
+@pytest.mark.parametrize("temperature", [1e-6, 1.0, 1e6])
+def test_supports_of_more_keys_than_a_query_keeps_survivors(temperature: float) -> None:
+    """1,400 copies of one key are chosen by the queries near them; other queries choose as ever."""
+    keys = torch.cat([torch.randn(300, 6), torch.randn(1, 6).expand(1400, 6), torch.randn(13, 6)]).double()
+    keys[[5, 1710]] = 0  # never chosen, although their cosine lies above a threshold below 0
+    queries = torch.randn(7, 6).double()
+    queries[[1, 4]] = keys[1000]
+    queries[2] = -keys[1000]
+    queries[3] = 0
+    assert_equals_the_reference(queries, keys, temperature)
+    sizes = ops.cosine_sparsemax(queries, keys, temperature=temperature)[0].diff()
+    assert sizes[1] >= 1400
+    assert sizes[3] == 0
+    assert bool((sizes[[0, 5]] == 1711).all()) if temperature == 1e6 else sizes[2] < 300
+    # So cold that weights vanish beside the scores: the highest share.
+    frozen = ops.cosine_sparsemax(queries, keys, temperature=1e-300)
+    assert frozen[0].diff().tolist() == [1, 1400, 1, 0, 1400, 1, 1]
+    assert bool(((frozen[2] - 1 / 1400).abs() < 1e-12).sum() == 2800)
+
+
+@pytest.mark.any_isa
+def test_more_queries_and_keys_than_a_block_and_a_tile() -> None:
+    queries = torch.randn(4100, 3)
+    keys = torch.randn(5, 3)
+    crow, col, values = ops.cosine_sparsemax(queries, keys)
+    for begin, end in [(0, 2), (4094, 4100)]:
+        part = ops.cosine_sparsemax(queries[begin:end], keys)
+        entries = slice(int(crow[begin]), int(crow[end]))
+        assert torch.equal(crow[begin : end + 1] - crow[begin], part[0])
+        assert torch.equal(col[entries], part[1])
+        assert torch.equal(values[entries], part[2])
+    assert_equals_the_reference(queries[:3], torch.randn(8201, 3)[1:])
+
+
+@pytest.mark.any_isa
+@pytest.mark.parametrize("offset", [0, 1, 3])
+def test_misaligned_rows_of_every_width(offset: int) -> None:
+    for depth in (1, 7, 8, 9, 31):
+        storage = torch.randn(40 * 35 + offset)
+        keys = storage[offset:].view(40, 35)[:, :depth]
+        assert_equals_the_reference(keys[:3], keys[2:])

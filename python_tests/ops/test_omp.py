@@ -11,7 +11,10 @@ TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10, torch.float16: 2e-3, tor
 
 
 @pytest.mark.parametrize("dtype", list(TOLERANCE))
-@pytest.mark.parametrize(("q", "atoms", "d", "k"), [(1, 1, 1, 1), (4, 30, 12, 5), (30, 600, 40, 16), (5, 20, 8, 30)])
+@pytest.mark.parametrize(
+    ("q", "atoms", "d", "k"),
+    [(1, 1, 1, 1), (4, 30, 12, 5), (30, 600, 40, 16), (5, 20, 8, 30), (2, 200, 80, 70), (3, 40, 1100, 3)],
+)
 def test_equals_the_definition(dtype: torch.dtype, q: int, atoms: int, d: int, k: int) -> None:
     queries, table = torch.randn(q, d).to(dtype), torch.randn(atoms, d).to(dtype)
     indices, weights = ops.omp(queries, table, k)
@@ -78,6 +81,99 @@ def test_an_atom_in_the_span_of_the_chosen_is_passed_over() -> None:
     indices, weights = ops.omp(queries, atoms, 2)
     assert indices.tolist() == [[0, 2]] == reference.omp(queries, atoms, 2)[0].tolist()
     assert torch.allclose(weights, torch.tensor([[5, 1e9]], dtype=torch.float64))
+
+
+def test_many_atoms_in_the_span_of_the_chosen_are_passed_over() -> None:
+    """Each is the best of what is left when its turn comes, and each is refused."""
+    near = torch.stack([torch.full((40,), 0.9), 1e-7 * (1 + torch.arange(40) / 50), torch.zeros(40)], dim=1).double()
+    atoms = torch.cat([near[:20], torch.tensor([[1, 0, 0]]).double(), near[20:], torch.tensor([[0, 1e-9, 0]]).double()])
+    queries = torch.tensor([[5, 1, 0], [-5, 2, 0]], dtype=torch.float64)
+    indices, weights = ops.omp(queries, atoms, 2)
+    assert indices.tolist() == [[20, 41], [20, 41]]
+    assert torch.allclose(weights, torch.tensor([[5, 1e9], [-5, 2e9]], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_best_of_a_thousand_near_ties_is_found(dtype: torch.dtype) -> None:
+    """1e-5 apart from the next: less than float16 can tell. Equal atoms: the lowest index."""
+    atoms = torch.randn(1200, 16, dtype=dtype)
+    query = torch.nn.functional.normalize(torch.randn(1, 16, dtype=dtype))
+    place = torch.randperm(1200)[:1000]
+    factors = 1 - 1e-5 * torch.arange(1000).clamp_max(990)
+    atoms[place] = 20 * (factors[:, None] * query).to(dtype) + 1e-3 * torch.randn(1000, 16, dtype=dtype)
+    equal = place[:30]
+    atoms[equal] = 20 * query
+    indices, _weights = ops.omp(query + 0.1 * torch.randn(1, 16, dtype=dtype), atoms, 1)
+    assert indices.tolist() == [[int(equal.min())]]
+    several = query + torch.randn(3, 16, dtype=dtype)
+    assert torch.equal(ops.omp(several, atoms, 4)[0], reference.omp(several, atoms, 4)[0])
+
+
+def test_roundings_that_all_go_one_way_do_not_mislead() -> None:
+    """In float16 the first direction grows in every element and the second shrinks; in truth they are the same."""
+    middle = torch.full((15,), 0.25 + 33.5 * 2**-12, dtype=torch.float64)  # between two numbers of float16
+    directions = torch.stack([middle + 1e-7, middle - 1e-7])
+    directions[:, 14] = (1 - directions[:, :14].square().sum(1)).sqrt()
+    factors = torch.tensor([[1.0], [1 + 1e-6]]).double()
+    atoms = torch.cat([factors * directions, factors.flip(0) * directions])
+    rounded = directions.half().double() @ directions[0]
+    assert rounded[0] > rounded[1] + 0.0008
+    indices, _weights = ops.omp(directions[:1], atoms[:2], 1)
+    assert indices.tolist() == [[1]]
+    assert ops.omp(-directions[1:], atoms[2:], 1)[0].tolist() == [[0]]
+
+
+def test_norms_of_every_size() -> None:
+    """The largest atom says nothing about the others: the query lies where only tiny atoms are."""
+    directions = torch.nn.functional.normalize(torch.randn(300, 12, dtype=torch.float64))
+    atoms = directions * torch.logspace(-45, 5, 300, dtype=torch.float64)[torch.randperm(300), None]
+    queries = torch.randn(3, 12, dtype=torch.float64)
+    assert torch.equal(ops.omp(queries, atoms, 6)[0], reference.omp(queries, atoms, 6)[0])
+    atoms[:, 6:] = 0
+    atoms[:150, :6] = 0
+    atoms[:150, 6:] = 1e-60 * directions[:150, 6:]
+    queries[:, :6] = 0
+    indices, weights = ops.omp(queries, atoms, 6)
+    expected_indices, expected_weights = reference.omp(queries, atoms, 6)
+    assert torch.equal(indices, expected_indices)
+    assert bool((indices < 150).all())
+    assert torch.allclose(weights, expected_weights, rtol=1e-9, atol=0)
+
+
+def test_atoms_of_the_last_tile_are_found() -> None:
+    atoms = torch.randn(16500, 6)
+    atoms[16390:] *= 10
+    atoms[[3, 16499]] *= 100
+    queries = torch.randn(2, 6)
+    indices, _weights = ops.omp(queries, atoms, 3)
+    assert torch.equal(indices, reference.omp(queries, atoms, 3)[0])
+    assert bool((indices > 16389).any())
+
+
+def test_few_of_many_queries_are_open() -> None:
+    """More than a block of queries, and almost all are done before the first step."""
+    queries = torch.zeros(4200, 5)
+    open_rows = [0, 1, 2099, 2100, 2101, 4095, 4096, 4199]
+    queries[open_rows] = torch.randn(8, 5)
+    atoms = torch.randn(30, 5)
+    indices, weights = ops.omp(queries, atoms, 3)
+    expected_indices, expected_weights = ops.omp(queries[open_rows], atoms, 3)
+    assert torch.equal(indices[open_rows], expected_indices)
+    assert torch.equal(weights[open_rows], expected_weights)
+    assert int((indices >= 0).any(dim=1).sum()) == len(open_rows)
+
+
+@pytest.mark.parametrize("dtype", list(TOLERANCE))
+def test_rows_may_begin_anywhere(dtype: torch.dtype) -> None:
+    queries, atoms = torch.randn(3, 37).to(dtype), torch.randn(50, 37).to(dtype)
+    aligned = torch.zeros(53, 48, dtype=dtype)
+    odd = torch.zeros(53, 41, dtype=dtype)
+    for place in (aligned[:, :37], odd[:, 3:40]):
+        place[:3], place[3:] = queries, atoms
+        indices, weights = ops.omp(place[:3], place[3:], 6)
+        expected_indices, expected_weights = ops.omp(queries, atoms, 6)
+        assert torch.equal(indices, expected_indices)
+        assert torch.equal(weights, expected_weights)
 
 
 def test_degenerate_inputs_leave_slots_unused() -> None:

@@ -11,3 +11,14 @@ static_assert(sizeof(__half) == 2);
 inline float __half2float(__half x) { return static_cast<float>(x.value); }
 inline __half __float2half_rn(float x) { return __half(static_cast<_Float16>(x)); }
 inline __half __double2half(double x) { return __half(static_cast<_Float16>(x)); }
+
+struct alignas(4) __half2 {
+  __half x, y;
+};
+inline float __low2float(__half2 pair) { return __half2float(pair.x); }
+inline float __high2float(__half2 pair) { return __half2float(pair.y); }
+// Of a number and a NaN the number.
+inline __half2 __hmax2(__half2 a, __half2 b) {
+  const auto larger = [](__half p, __half q) { return p.value != p.value || p.value < q.value ? q : p; };
+  return {larger(a.x, b.x), larger(a.y, b.y)};
+}

@@ -126,6 +126,22 @@ inline unsigned __ballot_sync(unsigned, int predicate) {
 }
 inline int __any_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) != 0; }
 inline int __all_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) == 0xffffffffu; }
+inline int __reduce_add_sync(unsigned, int value) {
+  emulator::exchange(&value, sizeof(value));
+  int sum = 0;
+  for (int lane = 0; lane < 32; ++lane) {
+    sum += *static_cast<const int*>(emulator::slot(lane));
+  }
+  return sum;
+}
+inline unsigned __reduce_or_sync(unsigned, unsigned value) {
+  emulator::exchange(&value, sizeof(value));
+  unsigned bits = 0;
+  for (int lane = 0; lane < 32; ++lane) {
+    bits |= *static_cast<const unsigned*>(emulator::slot(lane));
+  }
+  return bits;
+}
 inline int __popc(unsigned value) { return __builtin_popcount(value); }
 inline int __ffs(int value) { return __builtin_ffs(value); }
 inline int __clz(int value) { return value == 0 ? 32 : __builtin_clz(static_cast<unsigned>(value)); }
@@ -166,6 +182,7 @@ using std::fmaf;
 using std::fmax;
 using std::fmin;
 using std::isfinite;
+using std::nextafter;
 using std::sqrt;
 inline double rsqrt(double value) { return 1 / std::sqrt(value); }
 template <class T>
@@ -175,4 +192,37 @@ T min(T a, std::type_identity_t<T> b) {
 template <class T>
 T max(T a, std::type_identity_t<T> b) {
   return a < b ? b : a;
+}
+
+// One 16 x 8 x 16 step of a float64 tensor core; which lane holds what: csrc/cuda/kernels/dmma.cuh.
+inline void emulated_dmma_16x8x16(double (&c)[4], const double (&upper)[4], const double (&lower)[4],
+                                  const double (&b)[4]) {
+  const int group = emulated_lane() / 4;
+  const int member = emulated_lane() % 4;
+  double left[2][16];
+  double right[16][2];
+  for (int s = 0; s < 4; ++s) {
+    const double mine[2] = {upper[s], lower[s]};
+    emulator::exchange(mine, sizeof(mine));
+    for (int t = 0; t < 4; ++t) {
+      const auto* found = static_cast<const double*>(emulator::slot(4 * group + t));
+      left[0][4 * s + t] = found[0];
+      left[1][4 * s + t] = found[1];
+    }
+  }
+  for (int s = 0; s < 4; s += 2) {
+    emulator::exchange(b + s, 2 * sizeof(double));
+    for (int t = 0; t < 4; ++t) {
+      for (int column = 0; column < 2; ++column) {
+        const auto* found = static_cast<const double*>(emulator::slot(4 * (2 * member + column) + t));
+        right[4 * s + t][column] = found[0];
+        right[4 * s + 4 + t][column] = found[1];
+      }
+    }
+  }
+  for (int e = 0; e < 4; ++e) {
+    for (int d = 0; d < 16; ++d) {
+      c[e] = std::fma(left[e / 2][d], right[d][e % 2], c[e]);
+    }
+  }
 }
