@@ -136,7 +136,6 @@ class PursuitBlock {
     launch(context, relative_norms, {blocks_for(scale_.size(), kThreads), kThreads}, atoms.norm.data(), count,
            largest_.data(), scale_.data(), scale_.size());
     shared_.atoms = atoms.matrix;
-    shared_.aligned = begins_on_16_bytes(queries) && begins_on_16_bytes(atoms.matrix);
     shared_.k = k;
     shared_.limit = static_cast<int>(limit_);
     shared_.noise = queries.dtype == DType::kFloat64 ? 1e-12 : 1e-5;
@@ -154,7 +153,7 @@ class PursuitBlock {
   int64_t size() const { return size_; }
 
   // `indices` and `weights` are the rows of these queries, filled with -1 and 0.
-  template <class Element>
+  template <class Element, bool kAligned>
   void run(const MatrixView& queries, double tolerance, int64_t* indices, Element* weights) {
     shared_.queries = queries;
     shared_.indices = indices;
@@ -176,14 +175,14 @@ class PursuitBlock {
           launch(context_, fill_slots, {slots, kThreads}, shared_);
         }
       }
-      pass<Element>(slots);
-      launch(context_, advance_pursuits<Element>, {slots, kStepThreads, StepMemory::bytes(limit_)}, shared_);
+      pass<Element, kAligned>(slots);
+      launch(context_, advance_pursuits<Element, kAligned>, {slots, kStepThreads, StepMemory::bytes(limit_)}, shared_);
     }
   }
 
  private:
   // Leaves with each open query the candidates among all atoms.
-  template <class Element>
+  template <class Element, bool kAligned>
   void pass(int64_t slots) {
     const int64_t count = atoms_.matrix.rows;
     const int64_t wide = std::min(kMostTileAtoms, kTileScores / slots / kScoresPerLoad * kScoresPerLoad);
@@ -193,8 +192,9 @@ class PursuitBlock {
     for (int64_t first = 0; first < count; first += stride) {
       const int64_t here = std::min(stride, count - first);
       score_tile(context_, unit_.data(), slots, atoms_.row(first), here, atoms_.width, tile_.data(), stride);
-      launch(context_, select_candidates<Element>, {blocks_for(slots, kSelectThreads / kWarpSize), kSelectThreads},
-             shared_, slots, tile_.data(), stride, first, here, scale_.data(), error);
+      launch(context_, select_candidates<Element, kAligned>,
+             {blocks_for(slots, kSelectThreads / kWarpSize), kSelectThreads}, shared_, slots, tile_.data(), stride,
+             first, here, scale_.data(), error);
     }
   }
 
@@ -232,11 +232,18 @@ std::tuple<Tensor, Tensor> omp(const Tensor& queries, const Tensor& atoms, int64
   if (view.rows == 0 || view.cols == 0 || atom_side.matrix.rows == 0) {
     return {indices, weights};
   }
+  PursuitBlock block(context, view, atom_side, k);
+  const bool aligned = begins_on_16_bytes(view) && begins_on_16_bytes(atom_side.matrix);
   with_element(view.dtype, [&]<class Element>() {
-    PursuitBlock block(context, view, atom_side, k);
     for (int64_t begin = 0; begin < view.rows; begin += block.size()) {
-      block.run(view.slice(begin, std::min(block.size(), view.rows - begin)), tolerance,
-                indices_data(indices) + begin * k, static_cast<Element*>(weights.mutable_data_ptr()) + begin * k);
+      const MatrixView here = view.slice(begin, std::min(block.size(), view.rows - begin));
+      int64_t* chosen = indices_data(indices) + begin * k;
+      Element* their_weights = static_cast<Element*>(weights.mutable_data_ptr()) + begin * k;
+      if (aligned) {
+        block.run<Element, true>(here, tolerance, chosen, their_weights);
+      } else {
+        block.run<Element, false>(here, tolerance, chosen, their_weights);
+      }
     }
   });
   return {indices, weights};

@@ -39,9 +39,7 @@ __global__ void lane_leaves_early(int* out) {
   out[threadIdx.x] = __shfl_xor_sync(0xffffffffu, static_cast<int>(threadIdx.x), 1);
 }
 
-__global__ void writes_beyond(size_t asked) {
-  salt::cuda::shared_memory()[asked] = 1;
-}
+__global__ void writes_beyond(size_t asked) { salt::cuda::shared_memory()[asked] = 1; }
 
 __global__ void warp_operations(int* out) {
   const int lane = static_cast<int>(threadIdx.x % 32);

@@ -38,7 +38,6 @@ __global__ void __launch_bounds__(kRescoreThreads)
   if (size > 0) {
     block_cosines<Element>(queries, query, keys, columns, size, scores);
     const Threshold first = sparsemax_threshold(EachWarp{}, scores, size, options.temperature);
-    __syncthreads();
     size = filter_scores(
         scores, columns, size, scratch, [&](double score) { return score > first.tau; },
         [&](int32_t place, int64_t column, double score) {

@@ -77,24 +77,31 @@ struct Pursuits {
   }
 };
 
-// The neighbouring elements of a row from `d` on (a multiple of their number), zeros beyond its end. The same elements
-// go to the same lane whether or not rows are aligned.
-template <class Element>
-__device__ __forceinline__ void load_group(const Element* row, int64_t d, int64_t cols, bool aligned,
-                                           double (&values)[kPerLoad<Element>]) {
-  constexpr int kWidth = kPerLoad<Element>;
-  if (aligned && d + kWidth <= cols) {
-    const Loaded<Element> loaded = *reinterpret_cast<const Loaded<Element>*>(row + d);
-#pragma unroll
-    for (int i = 0; i < kWidth; ++i) {
-      values[i] = to_double(loaded.values[i]);
-    }
+// The kPerLoad neighbouring elements of a row from `source` on, by one load where rows are aligned. Conversions come
+// after, so that several loads can be on their way.
+template <class Element, bool kAligned>
+__device__ __forceinline__ Loaded<Element> load_group(const Element* source) {
+  if constexpr (kAligned) {
+    return *reinterpret_cast<const Loaded<Element>*>(source);
   } else {
+    Loaded<Element> loaded;
 #pragma unroll
-    for (int i = 0; i < kWidth; ++i) {
-      values[i] = d + i < cols ? to_double(row[d + i]) : 0.0;
+    for (int i = 0; i < kPerLoad<Element>; ++i) {
+      loaded.values[i] = source[i];
     }
+    return loaded;
   }
+}
+
+// The same at the end of a row, of which `left` elements remain: zeros for the others.
+template <class Element>
+__device__ __forceinline__ Loaded<Element> load_last(const Element* source, int64_t left) {
+  Loaded<Element> loaded;
+#pragma unroll
+  for (int i = 0; i < kPerLoad<Element>; ++i) {
+    loaded.values[i] = i < left ? source[i] : round_to<Element>(0.0f);
+  }
+  return loaded;
 }
 
 // The residual of the query as a float16 unit vector, at its slot of the next pass; by the whole block.
@@ -105,20 +112,32 @@ __device__ __forceinline__ void write_unit(const Pursuits& p, int64_t slot, int6
   }
 }
 
-// |<residual of the query, atom>| in float64 by one warp.
+// sum += <left, right>, element by element; `left` is a part of a residual.
 template <class Element>
+__device__ __forceinline__ void add_products(const double* left, const Loaded<Element>& right, double& sum) {
+#pragma unroll
+  for (int i = 0; i < kPerLoad<Element>; i += 2) {
+    const auto pair = *reinterpret_cast<const Loaded<double>*>(left + i);
+    sum = fma(pair.values[0], to_double(right.values[i]), sum);
+    sum = fma(pair.values[1], to_double(right.values[i + 1]), sum);
+  }
+}
+
+// |<residual of the query, atom>| in float64 by one warp.
+template <class Element, bool kAligned>
 __device__ __forceinline__ double warp_correlation(const Pursuits& p, int64_t query, int64_t atom) {
   constexpr int kWidth = kPerLoad<Element>;
   const double* residual = p.residual(query);
   const Element* row = p.atom<Element>(atom);
+  const int64_t cols = p.atoms.cols;
   double sum = 0;
-  for (int64_t d = lane_index() * kWidth; d < p.atoms.cols; d += kWarpSize * kWidth) {
-    double values[kWidth];
-    load_group(row, d, p.atoms.cols, p.aligned, values);
-#pragma unroll
-    for (int i = 0; i < kWidth; ++i) {
-      sum = fma(residual[d + i], values[i], sum);
-    }
+  int64_t d = lane_index() * kWidth;
+#pragma unroll 4
+  for (; d + kWidth <= cols; d += kWarpSize * kWidth) {
+    add_products(residual + d, load_group<Element, kAligned>(row + d), sum);
+  }
+  if (d < cols) {
+    add_products(residual + d, load_last(row + d, cols - d), sum);
   }
   return fabs(warp_reduce(sum, Sum{}));
 }

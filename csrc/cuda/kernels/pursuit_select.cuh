@@ -26,7 +26,7 @@ struct alignas(16) Scales {
 };
 
 // One warp's search through one row of a tile.
-template <class Element>
+template <class Element, bool kAligned>
 class CandidateSearch {
  public:
   __device__ CandidateSearch(const Pursuits& p, int64_t query, const float* scale, float error)
@@ -147,7 +147,7 @@ class CandidateSearch {
   __device__ void score_all() {
     for (int i = 0; i < count_; ++i) {
       const int64_t atom = buffer_[i].atom;
-      best_.offer(warp_correlation<Element>(p_, query_, atom), atom);
+      best_.offer(warp_correlation<Element, kAligned>(p_, query_, atom), atom);
     }
     count_ = 0;
     const double relative = best_.correlation / p_.states[query_].norm / *p_.largest_norm;
@@ -167,7 +167,7 @@ class CandidateSearch {
 
 // tile[slot, i]: approximate cosine of the residual of query open[slot] and atom first + i. `scale`: norms of the atoms
 // relative to the largest, up to a multiple of 8, zeros beyond the last.
-template <class Element>
+template <class Element, bool kAligned>
 __global__ void __launch_bounds__(kSelectThreads)
     select_candidates(Pursuits p, int64_t slots, const __half* tile, int64_t stride, int64_t first, int64_t count,
                       const float* scale, float error) {
@@ -175,7 +175,7 @@ __global__ void __launch_bounds__(kSelectThreads)
   if (slot >= slots || p.states[p.open[slot]].done) {
     return;
   }
-  CandidateSearch<Element> search(p, p.open[slot], scale, error);
+  CandidateSearch<Element, kAligned> search(p, p.open[slot], scale, error);
   search.look_at(tile + slot * stride, first, count);
   search.store();
 }
