@@ -7,7 +7,7 @@ namespace salt::cuda {
 namespace {
 
 // Blocks under way at once are limited by what they work with in device memory.
-constexpr int64_t kWorkspaceBytes = int64_t{128} << 20;
+constexpr int64_t kWorkspaceBytes = int64_t{256} << 20;
 
 constexpr int64_t kBytes = static_cast<int64_t>(sizeof(double));
 
@@ -16,13 +16,13 @@ int64_t blocks_within_workspace(int64_t blocks, int64_t doubles_per_block) {
                              std::max<int64_t>(1, blocks));
 }
 
-// Warps and blocks per multiprocessor by tiles along the Gram matrix: a warp for one or two tiles of its lower
-// triangle, as many blocks as registers or shared memory allow.
+// By tiles along the Gram matrix: a warp for one or two tiles of its lower triangle, and blocks per multiprocessor,
+// several times as many as find room at once, so that long and short rows even out.
 struct Shape {
   int warps;
   int blocks;
 };
-constexpr Shape kShapes[kSizes] = {{1, 16}, {3, 4}, {3, 4}, {5, 2}, {8, 1}};
+constexpr Shape kShapes[kSizes] = {{1, 48}, {3, 16}, {3, 12}, {5, 8}, {8, 1}};
 
 class Solver {
  public:
@@ -48,7 +48,7 @@ class Solver {
     const int64_t larger = std::max(longest, anchors.cols);
     const bool needs_image = anchors.dtype == DType::kFloat64 || longest > anchors.cols;
     task_.scratch_stride = (options.intercept ? anchors.cols : 0) + (needs_image ? larger : 0);
-    most_blocks_ = blocks_within_workspace(16 * context.multiprocessors(), task_.scratch_stride);
+    most_blocks_ = blocks_within_workspace(kShapes[0].blocks * context.multiprocessors(), task_.scratch_stride);
     scratch_ = context.allocate<double>(most_blocks_ * task_.scratch_stride);
     task_.scratch = scratch_.data();
   }

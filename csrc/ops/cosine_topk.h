@@ -4,7 +4,8 @@
 // Shapes        queries [Q,D], keys [K,D] -> values [Q,k], indices [Q,k]
 // Dtypes        queries and keys alike: float32, float64, float16, bfloat16; values as the inputs; indices int64
 // Accumulator   products in float32 (float64 for float64 inputs), norms in float64;
-//               error of a cosine <= (D + 4) * eps / 2 of the accumulator, which near ties may change ranks
+//               error of a cosine <= (D + 4) * eps / 2 of the accumulator, which near ties may change ranks;
+//               CUDA ranks and rounds float64 products
 // Ties          equal similarities rank by ascending index
 // Zero vectors  a key of norm 0 is never chosen and a query of norm 0 chooses none: such slots hold index -1 and
 //               value -inf

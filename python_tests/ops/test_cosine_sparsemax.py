@@ -229,14 +229,17 @@ def assert_equals_the_reference(queries: Tensor, keys: Tensor, temperature: floa
 @pytest.mark.any_isa
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_keys_that_low_precision_cannot_tell_apart_fall_on_the_right_side(dtype: torch.dtype) -> None:
-    """A thousand keys within 1e-3 of the threshold, a hundred times closer than float16 scores resolve; two tiles."""
-    cosines = -torch.rand(5003, dtype=torch.float64)
-    cosines[torch.randperm(5003)[:1000]] = 0.3499 + torch.linspace(-1e-3, 1e-3, 1000, dtype=torch.float64)
-    cosines[[17, 4999]] = torch.tensor([0.9, 0.8], dtype=torch.float64)
-    query = torch.tensor([[1.0, 0.0]], dtype=dtype)
-    assert_equals_the_reference(query, at_cosines(cosines).to(dtype))
-    few_are_chosen = ops.cosine_sparsemax(query, at_cosines(cosines).to(dtype))[0][1]
-    assert 10 < few_are_chosen < 990  # the threshold does lie among them
+    """Keys five times closer to each other and to the threshold than float16 resolves; in two tiles."""
+    for centre in torch.linspace(0.3506, 0.3516, 8, dtype=torch.float64):
+        cosines = -torch.rand(4603, dtype=torch.float64)
+        near = torch.randperm(4500)[:40]
+        cosines[near] = centre + torch.linspace(-1e-3, 1e-3, 40, dtype=torch.float64)
+        cosines[[4501, 4602]] = torch.tensor([0.9, 0.8], dtype=torch.float64)
+        query = torch.tensor([[1.0, 0.0]], dtype=dtype)
+        keys = at_cosines(cosines).to(dtype)
+        assert_equals_the_reference(query, keys)
+        chosen = ops.cosine_sparsemax(query, keys)[1]
+        assert 2 < len(chosen) < 42  # the threshold does lie among them
 
 
 @pytest.mark.any_isa

@@ -83,6 +83,13 @@ def test_an_atom_in_the_span_of_the_chosen_is_passed_over() -> None:
     assert torch.allclose(weights, torch.tensor([[5, 1e9]], dtype=torch.float64))
 
 
+@pytest.mark.parametrize(("dtype", "second"), [(torch.float32, -1), (torch.float64, 1)])
+def test_what_rounding_could_explain_is_not_chosen(dtype: torch.dtype, second: int) -> None:
+    """A correlation of 2e-6: noise in float32, a gain in float64."""
+    atoms = torch.tensor([[1, 0, 0], [0, 1, 2e-6]], dtype=dtype)
+    assert ops.omp(torch.tensor([[1, 0, 1e-3]], dtype=dtype), atoms, 2)[0].tolist() == [[0, second]]
+
+
 def test_many_atoms_in_the_span_of_the_chosen_are_passed_over() -> None:
     """Each is the best of what is left when its turn comes, and each is refused."""
     near = torch.stack([torch.full((40,), 0.9), 1e-7 * (1 + torch.arange(40) / 50), torch.zeros(40)], dim=1).double()

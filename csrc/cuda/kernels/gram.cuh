@@ -58,11 +58,6 @@ __device__ __forceinline__ void add_square(const double (&a)[4][4], bool all, Ti
   }
 }
 
-template <class Element>
-__device__ __forceinline__ Quad<Element> load_quad(const Element* row, int d) {
-  return *reinterpret_cast<const Quad<Element>*>(row + d);
-}
-
 // Up to `end`; zeros follow.
 template <class Element>
 __device__ __forceinline__ void read_quad(const Element* row, int d, int end, double (&out)[4]) {

@@ -171,7 +171,7 @@ __device__ __forceinline__ bool factorise(const TiledMatrix& matrix, double* inv
   return true;
 }
 
-// Sum over the lower triangle of `weight(row) * W[row, column]^2`.
+// trace(G^-1) = sum of W[row, column]^2 / D[row]: a bound on one over the smallest eigenvalue.
 __device__ __forceinline__ double inverse_trace(const TiledMatrix& w, const double* inverse_pivots, double* scratch) {
   double sum = 0;
   for (int row = warp_index(); row < w.n; row += warps_of_block()) {

@@ -93,9 +93,12 @@ __device__ __forceinline__ Loaded<Element> load_group(const Element* source) {
   }
 }
 
-// The same at the end of a row, of which `left` elements remain: zeros for the others.
-template <class Element>
+// The same where only `left` elements of the row may remain: zeros for the others.
+template <class Element, bool kAligned>
 __device__ __forceinline__ Loaded<Element> load_last(const Element* source, int64_t left) {
+  if (left >= kPerLoad<Element>) {
+    return load_group<Element, kAligned>(source);
+  }
   Loaded<Element> loaded;
 #pragma unroll
   for (int i = 0; i < kPerLoad<Element>; ++i) {
@@ -132,12 +135,14 @@ __device__ __forceinline__ double warp_correlation(const Pursuits& p, int64_t qu
   const int64_t cols = p.atoms.cols;
   double sum = 0;
   int64_t d = lane_index() * kWidth;
-#pragma unroll 4
-  for (; d + kWidth <= cols; d += kWarpSize * kWidth) {
+  // Rounds that all lanes share, so that the loads of several are under way at once.
+#pragma unroll 3
+  for (int64_t round = cols / (kWarpSize * kWidth); round > 0; --round) {
     add_products(residual + d, load_group<Element, kAligned>(row + d), sum);
+    d += kWarpSize * kWidth;
   }
   if (d < cols) {
-    add_products(residual + d, load_last(row + d, cols - d), sum);
+    add_products(residual + d, load_last<Element, kAligned>(row + d, cols - d), sum);
   }
   return fabs(warp_reduce(sum, Sum{}));
 }

@@ -41,18 +41,18 @@ class CandidateSearch {
 
   // Scores of the `count` atoms from `first` on.
   __device__ void look_at(const __half* scores, int64_t first, int64_t count) {
+    const int64_t last = (count - 1) / kScoresPerLoad * kScoresPerLoad;
     for (int64_t begin = 0; begin < count; begin += kGroupsPerLook * kScoresPerGroup) {
       float most = -1;
 #pragma unroll
       for (int group = 0; group < kGroupsPerLook; ++group) {
-        const int64_t at = begin + group * kScoresPerGroup + lane_index() * kScoresPerLoad;
-        if (at < count) {
-          const Scores loaded = *reinterpret_cast<const Scores*>(scores + at);
-          const Scales scales = *reinterpret_cast<const Scales*>(scale_ + first + at);
+        // Beyond the end, the last ones again: no branch between the loads.
+        const int64_t at = min(begin + group * kScoresPerGroup + lane_index() * kScoresPerLoad, last);
+        const Scores loaded = *reinterpret_cast<const Scores*>(scores + at);
+        const Scales scales = *reinterpret_cast<const Scales*>(scale_ + first + at);
 #pragma unroll
-          for (int i = 0; i < kScoresPerLoad; ++i) {
-            most = fmaxf(most, upper(loaded.values[i], scales.values[i]));
-          }
+        for (int i = 0; i < kScoresPerLoad; ++i) {
+          most = fmaxf(most, upper(loaded.values[i], scales.values[i]));
         }
       }
       if (__any_sync(kAllLanes, most >= lower_)) {
@@ -84,14 +84,18 @@ class CandidateSearch {
     float uppers[kScoresPerLoad];
     unsigned kept = 0;
     float reached = 0;
+    if (own < count) {
+      const Scores loaded = *reinterpret_cast<const Scores*>(scores + own);
+      const Scales scales = *reinterpret_cast<const Scales*>(scale_ + first + own);
 #pragma unroll
-    for (int i = 0; i < kScoresPerLoad; ++i) {
-      const bool inside = own + i < count;
-      const float scale = inside ? scale_[first + own + i] : 0.0f;
-      uppers[i] = inside ? upper(scores[own + i], scale) : 0.0f;
-      if (scale > 0 && uppers[i] >= lower_ && !p_.is_taken(query_, first + own + i)) {
-        kept |= 1u << i;
-        reached = fmaxf(reached, scale > kSmallestScale ? uppers[i] * kHair - 2 * error_ * scale : 0.0f);
+      for (int i = 0; i < kScoresPerLoad; ++i) {
+        const float scale = scales.values[i];
+        uppers[i] = upper(loaded.values[i], scale);
+        // What lies beyond the last atom has scale 0, as an atom that is zero.
+        if (scale > 0 && uppers[i] >= lower_ && !p_.is_taken(query_, first + own + i)) {
+          kept |= 1u << i;
+          reached = fmaxf(reached, scale > kSmallestScale ? uppers[i] * kHair - 2 * error_ * scale : 0.0f);
+        }
       }
     }
     lower_ = fmaxf(lower_, warp_reduce(reached, Max{}));
@@ -120,7 +124,7 @@ class CandidateSearch {
   __device__ __forceinline__ unsigned above_lower(unsigned kept, const float (&uppers)[kScoresPerLoad]) const {
 #pragma unroll
     for (int i = 0; i < kScoresPerLoad; ++i) {
-      if (uppers[i] < lower_) {
+      if ((kept >> i & 1u) != 0 && uppers[i] < lower_) {
         kept &= ~(1u << i);
       }
     }

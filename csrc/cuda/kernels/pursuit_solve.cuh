@@ -7,6 +7,8 @@
 
 namespace salt::cuda {
 
+constexpr int kLoadedAhead = 16;  // entries of a factor's row: their latency is no part of the chain
+
 __host__ __device__ constexpr int64_t packed_row(int64_t row) { return row * (row + 1) / 2; }
 
 // x becomes the solution of factor x = x. All threads; begins and ends with a barrier.
@@ -20,11 +22,17 @@ __device__ __forceinline__ void substitute_forward(const double* factor, double*
       const double* row = factor + packed_row(first + lane) + first;
       double value = inside ? x[first + lane] : 0;
       const double inverse = inside ? 1 / row[lane] : 0;
-#pragma unroll 8
-      for (int i = 0; i < size; ++i) {
-        const double factor_entry = inside && i < lane ? row[i] : 0;
-        value = i == lane ? value * inverse : value;
-        value = fma(-factor_entry, __shfl_sync(kAllLanes, value, i), value);
+      for (int begin = 0; begin < size; begin += kLoadedAhead) {
+        double entries[kLoadedAhead];
+#pragma unroll
+        for (int i = 0; i < kLoadedAhead; ++i) {
+          entries[i] = inside && begin + i < lane ? row[begin + i] : 0;
+        }
+#pragma unroll
+        for (int i = 0; i < kLoadedAhead; ++i) {
+          value = begin + i == lane ? value * inverse : value;
+          value = fma(-entries[i], __shfl_sync(kAllLanes, value, begin + i), value);
+        }
       }
       if (inside) {
         x[first + lane] = value;
@@ -52,11 +60,18 @@ __device__ __forceinline__ void substitute_backward(const double* factor, double
       const bool inside = lane < size;
       double value = inside ? x[first + lane] : 0;
       const double inverse = inside ? 1 / factor[packed_row(first + lane) + first + lane] : 0;
-#pragma unroll 8
-      for (int i = size - 1; i >= 0; --i) {
-        const double factor_entry = lane < i ? factor[packed_row(first + i) + first + lane] : 0;
-        value = i == lane ? value * inverse : value;
-        value = fma(-factor_entry, __shfl_sync(kAllLanes, value, i), value);
+      for (int begin = (size - 1) / kLoadedAhead * kLoadedAhead; begin >= 0; begin -= kLoadedAhead) {
+        double entries[kLoadedAhead];
+#pragma unroll
+        for (int i = 0; i < kLoadedAhead; ++i) {
+          const int row = begin + i;
+          entries[i] = row < size && lane < row ? factor[packed_row(first + row) + first + lane] : 0;
+        }
+#pragma unroll
+        for (int i = kLoadedAhead - 1; i >= 0; --i) {
+          value = begin + i == lane ? value * inverse : value;
+          value = fma(-entries[i], __shfl_sync(kAllLanes, value, begin + i), value);
+        }
       }
       if (inside) {
         x[first + lane] = value;

@@ -56,8 +56,9 @@ __device__ __forceinline__ bool extend_factor(const Pursuits& p, int64_t query, 
   }
   __syncthreads();
   for (int i = static_cast<int>(threadIdx.x); i < n; i += kStepThreads) {
-    factor[packed_row(n) + i] = memory.vector[i];
+    const double solved = memory.vector[i];
     memory.vector[i] = forward[i];
+    factor[packed_row(n) + i] = solved;
   }
   if (threadIdx.x == 0) {
     const double diagonal = sqrt(pivot);
@@ -101,9 +102,10 @@ __device__ __forceinline__ void take(const Pursuits& p, int64_t slot, int64_t qu
   }
 }
 
-// One block per slot: what follows a pass over all atoms.
+// One block per slot: what follows a pass over all atoms. Five blocks to a multiprocessor: as many as leave registers
+// for the loads that each has under way.
 template <class Element, bool kAligned>
-__global__ void __launch_bounds__(kStepThreads, 6) advance_pursuits(Pursuits p) {
+__global__ void __launch_bounds__(kStepThreads, 5) advance_pursuits(Pursuits p) {
   const int64_t query = p.open[blockIdx.x];
   PursuitState state = p.states[query];
   if (state.done) {

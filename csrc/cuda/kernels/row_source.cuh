@@ -40,12 +40,33 @@ struct RowSource {
   __device__ __forceinline__ int unknowns() const { return k < h ? static_cast<int>(k) : h; }
 };
 
+template <class Element>
+__device__ __forceinline__ Quad<Element> load_quad(const Element* row, int d) {
+  return *reinterpret_cast<const Quad<Element>*>(row + d);
+}
+
 // out[d] = sum of p_i anchor_i[d], by the whole block; a barrier is left to the caller.
 template <class Element>
 __device__ __forceinline__ void mean_of_anchors(const RowSource<Element>& source, double* out) {
-  for (int d = threadIdx.x; d < source.h; d += blockDim.x) {
-    double sum = 0;
+  const int full = source.vectorised ? source.h / 4 * 4 : 0;
+  for (int d = 4 * threadIdx.x; d < full; d += 4 * blockDim.x) {
+    double sum[4] = {};
 #pragma unroll 4
+    for (int64_t i = 0; i < source.k; ++i) {
+      const Quad<Element> quad = load_quad(source.row(i), d);
+      const double probability = source.probability(i);
+#pragma unroll
+      for (int s = 0; s < 4; ++s) {
+        sum[s] = fma(probability, to_double(quad.values[s]), sum[s]);
+      }
+    }
+#pragma unroll
+    for (int s = 0; s < 4; ++s) {
+      out[d + s] = sum[s];
+    }
+  }
+  for (int d = full + threadIdx.x; d < source.h; d += blockDim.x) {
+    double sum = 0;
     for (int64_t i = 0; i < source.k; ++i) {
       sum = fma(source.probability(i), to_double(source.row(i)[d]), sum);
     }
