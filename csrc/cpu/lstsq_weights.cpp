@@ -7,6 +7,7 @@
 
 #include "csr_indices.h"
 #include "directions.h"
+#include "row_order.h"
 #include "row_solver.h"
 #include "threads.h"
 
@@ -71,12 +72,14 @@ Tensor lstsq_weights_cpu(const Tensor& crow, const Tensor& col, const Tensor& qu
   Tensor values = torch::stable::new_empty(queries, {csr.nnz});
   std::byte* value_data = static_cast<std::byte*>(values.mutable_data_ptr());
   const Kernels& kernel = kernels();
+  const std::vector<int64_t> order = rows_by_neighbours(csr);
 #pragma omp parallel num_threads(threads_for(solve_size(csr, anchor_view.cols)))
   {
     RowSolver solver(kernel, anchor_view, {ridge, intercept, rcond.value_or(-1)});
     std::vector<double> weights;
-#pragma omp for schedule(dynamic, 16)
-    for (int64_t row = 0; row < csr.rows; ++row) {
+#pragma omp for schedule(dynamic, 32)
+    for (int64_t i = 0; i < csr.rows; ++i) {
+      const int64_t row = order[static_cast<size_t>(i)];
       const int64_t begin = csr.begin(row);
       const int64_t k = csr.size(row);
       weights.resize(static_cast<size_t>(k));

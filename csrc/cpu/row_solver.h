@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "../common/views.h"
+#include "aligned.h"
 #include "simd/kernels.h"
 #include "svd.h"
 
@@ -37,8 +38,10 @@ class RowSolver {
   double rcond() const;
   bool is_own_anchor(const void* query, double* weights) const;
   void solve_small(double* weights);
-  void refine(double* solution);
-  void weights_of_columns(const double* solution, double* weights) const;
+  void refine();
+  void residual_of_anchors();
+  void residual_of_columns();
+  void weights_of_columns(double* weights) const;
   void solve_svd(double* weights);
 
   const Kernels& kernels_;
@@ -50,6 +53,7 @@ class RowSolver {
   int64_t k_ = 0;
   int64_t h_ = 0;
   int64_t n_ = 0;
+  int64_t ld_ = 0;     // of gram_
   double trace_ = 0;   // of A A^T, before any shift
   double lambda_ = 0;  // ridge * mean(diag)
   double deflation_ = 0;
@@ -57,10 +61,15 @@ class RowSolver {
   std::vector<double> scale_;
   std::vector<double> centre_;
   std::vector<double> query_;
-  std::vector<double> gram_;  // lower triangle, then its Cholesky factor
-  std::vector<double> rhs_;
-  std::vector<double> buffer_;
+  AlignedVector<double>
+      gram_;  // upper triangle, then its Cholesky factor; beside it, in column n, products with the query
+  AlignedVector<double> rhs_;
+  AlignedVector<double> solution_;
+  AlignedVector<double> step_;  // of refinement
+  AlignedVector<double> workspace_;
+  AlignedVector<double> buffer_;
   mutable std::vector<double> row_;
+  std::vector<double> image_;  // of refinement, h numbers
 };
 
 }  // namespace salt

@@ -51,7 +51,8 @@ void transfer_blocks(const Inputs& in, std::byte* out) {
         weights.resize(support.size());
         solver.solve(in.donor_new.row(row), support.data(), k, in.options.intercept ? p.data() : nullptr,
                      weights.data());
-        combiner.combine(in.source_shared, support.data(), weights.data(), k, out + row * row_bytes);
+        std::copy(weights.begin(), weights.end(), combiner.weights(k));
+        combiner.combine(in.source_shared, support.data(), k, out + row * row_bytes);
       }
     }
   }
