@@ -6,6 +6,8 @@
 // diagonal and past column n, where any finite number may stand.
 #pragma once
 
+#include "vectors.inl.h"
+
 namespace salt {
 namespace {
 

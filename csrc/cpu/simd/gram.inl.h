@@ -1,6 +1,8 @@
 // The symmetric product of a few long rows. Part of generic.inl.h, whose vector types it uses.
 #pragma once
 
+#include "vectors.inl.h"
+
 namespace salt {
 namespace {
 
