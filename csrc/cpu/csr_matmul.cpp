@@ -4,7 +4,7 @@
 
 #include "combine.h"
 #include "csr_indices.h"
-#include "row_order.h"
+#include "row_groups.h"
 #include "threads.h"
 
 namespace salt {

@@ -17,7 +17,7 @@ constexpr int64_t kBufferElements = 32768;  // 256 KiB: a chunk of the gathered 
 }  // namespace
 
 void RowSolver::solve(const void* query, const int64_t* support, int64_t k, const double* sample_weights,
-                      double* weights) {
+                      GroupGram& group, int64_t member, double* weights) {
   support_ = support;
   k_ = k;
   h_ = anchors_.cols;
@@ -26,7 +26,7 @@ void RowSolver::solve(const void* query, const int64_t* support, int64_t k, cons
     return;
   }
   centre(query, sample_weights);
-  accumulate_gram();
+  accumulate_gram(group, member);
   if (trace_ == 0) {
     std::fill(weights, weights + k_, 0.0);
   } else if (factorise()) {
@@ -52,7 +52,8 @@ void RowSolver::solve(const void* query, const int64_t* support, int64_t k, cons
 void RowSolver::centre(const void* query, const double* sample_weights) {
   p_.assign(static_cast<size_t>(k_), 1.0 / static_cast<double>(k_));
   scale_.assign(static_cast<size_t>(k_), 1.0);
-  if (sample_weights != nullptr) {
+  weighted_ = sample_weights != nullptr;
+  if (weighted_) {
     double sum = 0;
     for (int64_t i = 0; i < k_; ++i) {
       sum += sample_weights[i];
@@ -86,10 +87,15 @@ void RowSolver::load_anchor(int64_t i, int64_t begin, int64_t length, double* ou
   }
 }
 
-void RowSolver::accumulate_gram() {
+void RowSolver::accumulate_gram(GroupGram& group, int64_t member) {
   ld_ = (n_ + kMatrixLanes) / kMatrixLanes * kMatrixLanes;  // room for the query beside the n columns
-  gram_.assign(static_cast<size_t>((n_ + 1) * ld_), 0.0);
-  by_anchors() ? gram_of_anchors() : gram_of_columns();
+  gram_.assign(static_cast<size_t>(n_ * ld_), 0.0);
+  rhs_.assign(static_cast<size_t>(ld_), 0.0);
+  if (takes_products(k_)) {
+    gram_of_group(group, member);
+  } else {
+    by_anchors() ? gram_of_anchors() : gram_of_columns();
+  }
   trace_ = 0;
   for (int64_t i = 0; i < n_; ++i) {
     trace_ += gram_[static_cast<size_t>(i * ld_ + i)];
@@ -112,6 +118,17 @@ void RowSolver::accumulate_gram() {
   }
 }
 
+void RowSolver::gram_of_group(GroupGram& group, int64_t member) {
+  group.extract(member, support_, k_, ld_, gram_.data(), rhs_.data());
+  for (int64_t i = 0; weighted_ && i < k_; ++i) {
+    const double scale = scale_[static_cast<size_t>(i)];
+    for (int64_t j = i; j < k_; ++j) {
+      gram_[static_cast<size_t>(i * ld_ + j)] *= scale * scale_[static_cast<size_t>(j)];
+    }
+    rhs_[static_cast<size_t>(i)] *= scale;
+  }
+}
+
 // Gram = A A^T and rhs = A q, over chunks of the dimensions; the query is one more row.
 void RowSolver::gram_of_anchors() {
   const int64_t rows = n_ + 1;
@@ -125,9 +142,8 @@ void RowSolver::gram_of_anchors() {
       load_anchor(i, begin, length, &buffer_[static_cast<size_t>(i * ld)]);
     }
     std::copy_n(&query_[static_cast<size_t>(begin)], length, &buffer_[static_cast<size_t>(k_ * ld)]);
-    kernels_.gram(buffer_.data(), rows, length, ld, gram_.data(), ld_);
+    kernels_.gram(buffer_.data(), rows, n_, length, ld, gram_.data(), ld_);
   }
-  rhs_.assign(static_cast<size_t>(ld_), 0.0);
   for (int64_t i = 0; i < n_; ++i) {
     rhs_[static_cast<size_t>(i)] = gram_[static_cast<size_t>(i * ld_ + n_)];
   }
@@ -146,9 +162,8 @@ void RowSolver::gram_of_columns() {
         buffer_[static_cast<size_t>(d * chunk + i)] = row_[static_cast<size_t>(d)];
       }
     }
-    kernels_.gram(buffer_.data(), n_, length, chunk, gram_.data(), ld_);
+    kernels_.gram(buffer_.data(), n_, n_, length, chunk, gram_.data(), ld_);
   }
-  rhs_.assign(static_cast<size_t>(ld_), 0.0);
   std::copy(query_.begin(), query_.end(), rhs_.begin());
 }
 

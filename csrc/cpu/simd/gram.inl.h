@@ -41,7 +41,7 @@ inline void gram_tile(const double* const* x, const double* const* y, int64_t le
   }
 }
 
-void gram(const double* rows, int64_t n, int64_t length, int64_t ld, double* out, int64_t ld_out) {
+void gram(const double* rows, int64_t n, int64_t common, int64_t length, int64_t ld, double* out, int64_t ld_out) {
   const double* x[kGramRows];
   const double* y[kGramColumns];
   double sums[kGramRows][kGramColumns];
@@ -50,13 +50,14 @@ void gram(const double* rows, int64_t n, int64_t length, int64_t ld, double* out
       x[r] = rows + (i + r < n ? i + r : n - 1) * ld;  // past the end: the last row again, whose sums nobody keeps
     }
     const int64_t last = i + kGramRows < n ? i + kGramRows : n;
-    for (int64_t j = 0; j < last; j += kGramColumns) {
+    const int64_t columns = last < common ? last : common;
+    for (int64_t j = 0; j < columns; j += kGramColumns) {
       for (int64_t s = 0; s < kGramColumns; ++s) {
         y[s] = rows + (j + s < n ? j + s : n - 1) * ld;
       }
       gram_tile(x, y, length, sums);
       for (int64_t r = i; r < last; ++r) {
-        for (int64_t c = j; c <= r && c < j + kGramColumns; ++c) {
+        for (int64_t c = j; c <= r && c < columns && c < j + kGramColumns; ++c) {
           out[c * ld_out + r] += sums[r - i][c - j];
         }
       }

@@ -55,8 +55,10 @@ struct Kernels {
                       int64_t count, int64_t width, void* out);
 
   double (*dot)(const double* x, const double* y, int64_t n);
-  // out[j * ld_out + i] += rows[i] . rows[j] for j <= i < n: the upper triangle.
-  void (*gram)(const double* rows, int64_t n, int64_t length, int64_t ld, double* out, int64_t ld_out);
+  // out[j * ld_out + i] += rows[i] . rows[j] for i < n and j <= i, j < common: the upper triangle of the products of
+  // the first `common` rows, and beside it their products with the others. A product is the same number wherever its
+  // rows stand.
+  void (*gram)(const double* rows, int64_t n, int64_t common, int64_t length, int64_t ld, double* out, int64_t ld_out);
 
   // Cholesky of a symmetric matrix of which the upper triangle is given, row by row; ld is a multiple of kMatrixLanes
   // and at least n, and what lies below the diagonal or past column n is finite. The factor U (matrix = U^T U) takes
