@@ -32,38 +32,32 @@ std::vector<int64_t> rows_by_neighbours(const CsrView& csr) {
 }
 
 RowGroups group_rows(const CsrView& csr, int64_t max_rows, int64_t max_columns) {
-  RowGroups groups{rows_by_neighbours(csr), {0}};
+  RowGroups groups{rows_by_neighbours(csr), {}};
   std::vector<int32_t> last_group(static_cast<size_t>(csr.cols), -1);  // that holds the column
   int64_t rows = 0;
   int64_t columns = 0;
-  int64_t spent = 0;  // products of the rows one by one
+  const auto products = [](int64_t m, int64_t n) { return m * (m + 1) / 2 + m * n; };
   for (size_t i = 0; i < groups.order.size(); ++i) {
     const int64_t* row = csr.row(groups.order[i]);
     const int64_t k = csr.size(groups.order[i]);
-    const int32_t group = static_cast<int32_t>(groups.begin.size());
-    int64_t added = 0;
-    for (int64_t e = 0; e < k; ++e) {
-      added += last_group[static_cast<size_t>(row[e])] != group;
-    }
-    const int64_t alone = k * (k + 1) / 2 + k;
-    const int64_t joint = columns + added;
+    int32_t group = static_cast<int32_t>(groups.begin.size()) - 1;
+    const int64_t joint =
+        columns + std::count_if(row, row + k, [&](int64_t c) { return last_group[static_cast<size_t>(c)] != group; });
     const bool fits = rows < max_rows && joint <= max_columns;
-    if (rows > 0 && !(fits && joint * (joint + 1) / 2 + joint * (rows + 1) <= spent + alone)) {
+    if (i == 0 || !fits || products(joint, rows + 1) - products(columns, rows) > products(k, 1)) {
       groups.begin.push_back(static_cast<int64_t>(i));
-      rows = columns = spent = 0;
-      added = k;
-    }
-    const int32_t own = static_cast<int32_t>(groups.begin.size());
-    for (int64_t e = 0; e < k; ++e) {
-      last_group[static_cast<size_t>(row[e])] = own;
+      ++group;
+      rows = 0;
+      columns = k;
+    } else {
+      columns = joint;
     }
     ++rows;
-    columns += added;
-    spent += alone;
+    for (int64_t e = 0; e < k; ++e) {
+      last_group[static_cast<size_t>(row[e])] = group;
+    }
   }
-  if (rows > 0) {
-    groups.begin.push_back(static_cast<int64_t>(groups.order.size()));
-  }
+  groups.begin.push_back(static_cast<int64_t>(groups.order.size()));
   return groups;
 }
 

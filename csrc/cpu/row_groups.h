@@ -20,8 +20,8 @@ struct RowGroups {
   int64_t count() const { return static_cast<int64_t>(begin.size()) - 1; }
 };
 
-// Groups whose products of all their columns with each other and with every row are no more than the products that the
-// rows need one by one; at most `max_rows` rows and `max_columns` columns. Longer rows are groups of their own.
+// Neighbours share a group as long as it needs no more products of columns with columns and with rows for one row more
+// than that row needs by itself; at most `max_rows` rows and `max_columns` columns. Longer rows are alone.
 RowGroups group_rows(const CsrView& csr, int64_t max_rows, int64_t max_columns);
 
 }  // namespace salt
