@@ -11,18 +11,18 @@ constexpr int64_t kDepth = 384;
 
 }  // namespace
 
-void GroupGram::unite(const CsrView& csr, const int64_t* rows, int64_t count) {
+void GroupGram::unite(const CsrView& csr, std::span<const int64_t> rows) {
   united_.clear();
-  for (int64_t r = 0; r < count; ++r) {
-    const int64_t* support = csr.row(rows[r]);
+  for (const int64_t row : rows) {
+    const int64_t* support = csr.row(row);
     merged_.clear();
-    std::set_union(united_.begin(), united_.end(), support, support + csr.size(rows[r]), std::back_inserter(merged_));
+    std::set_union(united_.begin(), united_.end(), support, support + csr.size(row), std::back_inserter(merged_));
     united_.swap(merged_);
   }
 }
 
-void GroupGram::form(const CsrView& csr, const int64_t* rows, const std::vector<const void*>& queries) {
-  unite(csr, rows, static_cast<int64_t>(queries.size()));
+void GroupGram::form(const CsrView& csr, std::span<const int64_t> rows, const std::vector<const void*>& queries) {
+  unite(csr, rows);
   const int64_t common = static_cast<int64_t>(united_.size());
   const int64_t n = common + static_cast<int64_t>(queries.size());
   constexpr int64_t ld = kDepth + kMatrixLanes;  // rows that are a power of two apart would share few sets of the cache

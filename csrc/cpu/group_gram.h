@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "../common/views.h"
@@ -10,23 +11,20 @@
 
 namespace salt {
 
-constexpr int64_t kGroupRows = 32;
-constexpr int64_t kGroupAnchors = 96;
-
 // One per thread, memory reused. A product does not depend on the group that it is computed in.
 class GroupGram {
  public:
   GroupGram(const Kernels& kernels, const MatrixView& anchors) : kernels_(kernels), anchors_(anchors) {}
 
   // All products of the anchors named by the given rows of `csr`, and of these with `queries`, one per row.
-  void form(const CsrView& csr, const int64_t* rows, const std::vector<const void*>& queries);
+  void form(const CsrView& csr, std::span<const int64_t> rows, const std::vector<const void*>& queries);
 
   // The upper triangle for one row's support into `gram` (leading dimension ld), its products with query `member` of
   // the group into `rhs`.
   void extract(int64_t member, const int64_t* support, int64_t k, int64_t ld, double* gram, double* rhs);
 
  private:
-  void unite(const CsrView& csr, const int64_t* rows, int64_t count);
+  void unite(const CsrView& csr, std::span<const int64_t> rows);
 
   const Kernels& kernels_;
   const MatrixView& anchors_;

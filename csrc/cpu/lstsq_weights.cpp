@@ -71,14 +71,14 @@ Tensor lstsq_weights_cpu(const Tensor& crow, const Tensor& col, const Tensor& qu
   Tensor values = torch::stable::new_empty(queries, {csr.nnz});
   std::byte* value_data = static_cast<std::byte*>(values.mutable_data_ptr());
   const Kernels& kernel = kernels();
-  const RowGroups groups = solver_groups(csr);
+  const RowGroups groups = group_rows(csr);
 #pragma omp parallel num_threads(threads_for(solve_size(csr, anchor_view.cols)))
   {
     GroupSolver solver(kernel, anchor_view, {ridge, intercept, rcond.value_or(-1)});
 #pragma omp for schedule(dynamic)
     for (int64_t group = 0; group < groups.count(); ++group) {
       solver.run(
-          csr, groups, group, p.empty() ? nullptr : p.data(), [&](int64_t row) { return query_view.row(row); },
+          csr, groups.rows(group), p.empty() ? nullptr : p.data(), [&](int64_t row) { return query_view.row(row); },
           [&](int64_t row, const double* weights) {
             kernel.narrow_f64(query_view.dtype, weights, csr.size(row),
                               value_data + csr.begin(row) * element_size(query_view.dtype));

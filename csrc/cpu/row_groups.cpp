@@ -31,7 +31,7 @@ std::vector<int64_t> rows_by_neighbours(const CsrView& csr) {
   return order;
 }
 
-RowGroups group_rows(const CsrView& csr, int64_t max_rows, int64_t max_columns) {
+RowGroups group_rows(const CsrView& csr) {
   RowGroups groups{rows_by_neighbours(csr), {}};
   std::vector<int32_t> last_group(static_cast<size_t>(csr.cols), -1);  // that holds the column
   int64_t rows = 0;
@@ -43,7 +43,7 @@ RowGroups group_rows(const CsrView& csr, int64_t max_rows, int64_t max_columns) 
     int32_t group = static_cast<int32_t>(groups.begin.size()) - 1;
     const int64_t joint =
         columns + std::count_if(row, row + k, [&](int64_t c) { return last_group[static_cast<size_t>(c)] != group; });
-    const bool fits = rows < max_rows && joint <= max_columns;
+    const bool fits = rows < kGroupRows && joint <= kGroupColumns;
     if (i == 0 || !fits || products(joint, rows + 1) - products(columns, rows) > products(k, 1)) {
       groups.begin.push_back(static_cast<int64_t>(i));
       ++group;

@@ -8,6 +8,7 @@
 #include "../common/views.h"
 #include "aligned.h"
 #include "group_gram.h"
+#include "row_groups.h"
 #include "simd/kernels.h"
 #include "svd.h"
 
@@ -26,7 +27,7 @@ class RowSolver {
 
   // Whether a row of k anchors takes its inner products from its group. This hangs on the row alone: else its last bits
   // would hang on the other rows. Centred anchors are those of one row, and long rows share too little.
-  bool takes_products(int64_t k) const { return k <= std::min(anchors_.cols, kGroupAnchors) && !options_.intercept; }
+  bool takes_products(int64_t k) const { return k <= std::min(anchors_.cols, kGroupColumns) && !options_.intercept; }
 
   // query: h elements of the anchors' dtype; support: k rows of the anchors; sample_weights: k float64 values, not
   // negative and not all zero, or nullptr for equal ones; the row is `member` of the group whose products are given,

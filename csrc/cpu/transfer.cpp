@@ -94,7 +94,7 @@ void solve_batch(const Inputs& in, int threads, const Supports& batch, std::byte
   const Kernels& kernel = kernels();
   const int64_t row_bytes = in.source_shared.cols * element_size(in.source_shared.dtype);
   const CsrView csr = batch.view(in.donor_shared.rows);
-  const RowGroups groups = solver_groups(csr);
+  const RowGroups groups = group_rows(csr);
 #pragma omp parallel num_threads(threads)
   {
     GroupSolver solver(kernel, in.donor_shared, in.options);
@@ -102,7 +102,7 @@ void solve_batch(const Inputs& in, int threads, const Supports& batch, std::byte
 #pragma omp for schedule(dynamic)
     for (int64_t group = 0; group < groups.count(); ++group) {
       solver.run(
-          csr, groups, group, in.options.intercept ? batch.p.data() : nullptr,
+          csr, groups.rows(group), in.options.intercept ? batch.p.data() : nullptr,
           [&](int64_t row) { return in.donor_new.row(batch.rows[static_cast<size_t>(row)]); },
           [&](int64_t row, const double* weights) {
             const int64_t k = csr.size(row);
