@@ -12,7 +12,7 @@ namespace {
 constexpr double kMaxCondition = 1e9;
 constexpr double kMaxConditionFloat64 = 1e7;
 constexpr int kRefinements = 2;
-constexpr int64_t kBufferElements = 32768;  // 256 KiB: a chunk of the gathered rows stays in the second-level cache
+constexpr int64_t kBufferElements = 65536;  // 512 KiB: a chunk of the gathered rows stays in the second-level cache
 
 }  // namespace
 
@@ -133,7 +133,7 @@ void RowSolver::gram_of_group(GroupGram& group, int64_t member) {
 void RowSolver::gram_of_anchors() {
   const int64_t rows = n_ + 1;
   const int64_t chunk =
-      std::clamp<int64_t>(kBufferElements / rows, 64, std::max<int64_t>(64, h_)) / kMatrixLanes * kMatrixLanes;
+      std::clamp<int64_t>(kBufferElements / rows, 128, std::max<int64_t>(128, h_)) / kMatrixLanes * kMatrixLanes;
   const int64_t ld = chunk + kMatrixLanes;  // rows that are a power of two apart would share few sets of the cache
   buffer_.resize(static_cast<size_t>(rows * ld));
   for (int64_t begin = 0; begin < h_; begin += chunk) {

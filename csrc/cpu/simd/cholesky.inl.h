@@ -20,19 +20,19 @@ template <int64_t kVectors>
 inline void subtract_rows(int64_t i, int64_t begin, int64_t ld, double* matrix) {
   double* row = matrix + i * ld + begin;
   VecF64 acc[kVectors];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int64_t v = 0; v < kVectors; ++v) {
     acc[v] = load(row + v * kF64Lanes);
   }
   for (int64_t j = 0; j < i; ++j) {
     const double factor = matrix[j * ld + i];
     const double* other = matrix + j * ld + begin;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int64_t v = 0; v < kVectors; ++v) {
       acc[v] -= factor * load(other + v * kF64Lanes);
     }
   }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int64_t v = 0; v < kVectors; ++v) {
     store(row + v * kF64Lanes, acc[v]);
   }
@@ -43,6 +43,9 @@ bool cholesky_factor(int64_t n, int64_t ld, double* matrix) {
     double* row = matrix + i * ld;
     const int64_t begin = vector_begin(i);
     int64_t c = begin;
+    for (; c + 8 * kF64Lanes <= ld; c += 8 * kF64Lanes) {
+      subtract_rows<8>(i, c, ld, matrix);
+    }
     for (; c + 4 * kF64Lanes <= ld; c += 4 * kF64Lanes) {
       subtract_rows<4>(i, c, ld, matrix);
     }

@@ -7,8 +7,8 @@ namespace salt {
 namespace {
 
 // A tile of inner products that fits the registers beside the vectors which it multiplies.
-constexpr int64_t kGramRows = 4;
-constexpr int64_t kGramColumns = SALT_VECTOR_BYTES >= 64 ? 4 : SALT_VECTOR_BYTES >= 32 ? 3 : 2;
+constexpr int64_t kGramRows = SALT_VECTOR_BYTES == 32 ? 3 : 4;
+constexpr int64_t kGramColumns = SALT_VECTOR_BYTES >= 32 ? 4 : 2;
 
 // Every product is summed in the same order wherever its tile lies, so that equal rows get equal numbers.
 inline void gram_tile(const double* const* x, const double* const* y, int64_t length, double (*sums)[kGramColumns]) {
@@ -31,10 +31,15 @@ inline void gram_tile(const double* const* x, const double* const* y, int64_t le
   }
 #pragma GCC unroll 4
   for (int64_t r = 0; r < kGramRows; ++r) {
-#pragma GCC unroll 4
-    for (int64_t s = 0; s < kGramColumns; ++s) {
-      sums[r][s] = sum_lanes(acc[r][s]);
-      for (int64_t e = d; e < length; ++e) {
+#if SALT_VECTOR_BYTES >= 32
+    const QuadF64 quad = sum_lanes(acc[r][0], acc[r][1], acc[r][2], acc[r][3]);
+    __builtin_memcpy(sums[r], &quad, sizeof(quad));
+#else
+    sums[r][0] = sum_lanes(acc[r][0]);
+    sums[r][1] = sum_lanes(acc[r][1]);
+#endif
+    for (int64_t e = d; e < length; ++e) {
+      for (int64_t s = 0; s < kGramColumns; ++s) {
         sums[r][s] += x[r][e] * y[s][e];
       }
     }

@@ -9,7 +9,6 @@ void axpy(DType dtype, T weight, const void* row, int64_t n, T* acc) {
   for_each_widened<T>(dtype, row, n, [weight, acc](int64_t i, T value) { acc[i] += weight * value; });
 }
 
-// The lanes in pairs of halves: as many additions as the logarithm of their number.
 inline double sum_lanes(VecF64 v) {
 #if SALT_VECTOR_BYTES >= 64
   const auto half = __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
@@ -23,6 +22,27 @@ inline double sum_lanes(VecF64 v) {
 #endif
   return pair[0] + pair[1];
 }
+
+#if SALT_VECTOR_BYTES >= 32
+typedef double QuadF64 __attribute__((vector_size(32)));
+
+// sum_lanes of four vectors at once, in the same order of additions for each.
+inline QuadF64 sum_lanes(VecF64 a, VecF64 b, VecF64 c, VecF64 d) {
+#if SALT_VECTOR_BYTES >= 64
+  const auto ab = __builtin_shufflevector(a, b, 0, 8, 2, 10, 4, 12, 6, 14) +
+                  __builtin_shufflevector(a, b, 1, 9, 3, 11, 5, 13, 7, 15);
+  const auto cd = __builtin_shufflevector(c, d, 0, 8, 2, 10, 4, 12, 6, 14) +
+                  __builtin_shufflevector(c, d, 1, 9, 3, 11, 5, 13, 7, 15);
+  const auto abcd = __builtin_shufflevector(ab, cd, 0, 1, 8, 9, 4, 5, 12, 13) +
+                    __builtin_shufflevector(ab, cd, 2, 3, 10, 11, 6, 7, 14, 15);
+  return __builtin_shufflevector(abcd, abcd, 0, 1, 2, 3) + __builtin_shufflevector(abcd, abcd, 4, 5, 6, 7);
+#else
+  const auto ab = __builtin_shufflevector(a, b, 0, 4, 2, 6) + __builtin_shufflevector(a, b, 1, 5, 3, 7);
+  const auto cd = __builtin_shufflevector(c, d, 0, 4, 2, 6) + __builtin_shufflevector(c, d, 1, 5, 3, 7);
+  return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+#endif
+}
+#endif
 
 double dot(const double* x, const double* y, int64_t n) {
   VecF64 acc0 = {};
