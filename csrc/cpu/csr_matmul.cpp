@@ -4,6 +4,7 @@
 
 #include "combine.h"
 #include "csr_indices.h"
+#include "row_groups.h"
 #include "threads.h"
 
 namespace salt {
@@ -12,15 +13,20 @@ namespace {
 template <class T>
 void matmul(const CsrView& csr, const Tensor& values, const MatrixView& dense, std::byte* out) {
   const Kernels& kernel = kernels();
-  std::vector<T> weights(static_cast<size_t>(csr.nnz));
-  (kernel.*Arithmetic<T>::widen)(dtype_of(values, "values"), values.const_data_ptr(), csr.nnz, weights.data());
+  const DType value_dtype = dtype_of(values, "values");
+  const std::byte* value_data = static_cast<const std::byte*>(values.const_data_ptr());
   const int64_t row_bytes = dense.cols * element_size(dense.dtype);
+  const std::vector<int64_t> order = rows_by_neighbours(csr);
 #pragma omp parallel num_threads(threads_for(static_cast<double>(csr.nnz) * dense.cols))
   {
     RowCombiner<T> combiner(kernel);
-#pragma omp for schedule(dynamic, 64)
-    for (int64_t row = 0; row < csr.rows; ++row) {
-      combiner.combine(dense, csr.row(row), weights.data() + csr.begin(row), csr.size(row), out + row * row_bytes);
+#pragma omp for schedule(dynamic, 32)
+    for (int64_t i = 0; i < csr.rows; ++i) {
+      const int64_t row = order[static_cast<size_t>(i)];
+      const int64_t k = csr.size(row);
+      (kernel.*Arithmetic<T>::widen)(value_dtype, value_data + csr.begin(row) * element_size(value_dtype), k,
+                                     combiner.weights(k));
+      combiner.combine(dense, csr.row(row), k, out + row * row_bytes);
     }
   }
 }

@@ -7,7 +7,7 @@
 
 #include "csr_indices.h"
 #include "directions.h"
-#include "row_solver.h"
+#include "group_solver.h"
 #include "threads.h"
 
 namespace salt {
@@ -71,18 +71,18 @@ Tensor lstsq_weights_cpu(const Tensor& crow, const Tensor& col, const Tensor& qu
   Tensor values = torch::stable::new_empty(queries, {csr.nnz});
   std::byte* value_data = static_cast<std::byte*>(values.mutable_data_ptr());
   const Kernels& kernel = kernels();
+  const RowGroups groups = group_rows(csr);
 #pragma omp parallel num_threads(threads_for(solve_size(csr, anchor_view.cols)))
   {
-    RowSolver solver(kernel, anchor_view, {ridge, intercept, rcond.value_or(-1)});
-    std::vector<double> weights;
-#pragma omp for schedule(dynamic, 16)
-    for (int64_t row = 0; row < csr.rows; ++row) {
-      const int64_t begin = csr.begin(row);
-      const int64_t k = csr.size(row);
-      weights.resize(static_cast<size_t>(k));
-      solver.solve(query_view.row(row), csr.row(row), k, p.empty() ? nullptr : &p[static_cast<size_t>(begin)],
-                   weights.data());
-      kernel.narrow_f64(query_view.dtype, weights.data(), k, value_data + begin * element_size(query_view.dtype));
+    GroupSolver solver(kernel, anchor_view, {ridge, intercept, rcond.value_or(-1)});
+#pragma omp for schedule(dynamic)
+    for (int64_t group = 0; group < groups.count(); ++group) {
+      solver.run(
+          csr, groups.rows(group), p.empty() ? nullptr : p.data(), [&](int64_t row) { return query_view.row(row); },
+          [&](int64_t row, const double* weights) {
+            kernel.narrow_f64(query_view.dtype, weights, csr.size(row),
+                              value_data + csr.begin(row) * element_size(query_view.dtype));
+          });
     }
   }
   return values;

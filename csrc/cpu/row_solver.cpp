@@ -4,8 +4,6 @@
 #include <cmath>
 #include <cstring>
 
-#include "cholesky.h"
-
 namespace salt {
 namespace {
 
@@ -14,12 +12,12 @@ namespace {
 constexpr double kMaxCondition = 1e9;
 constexpr double kMaxConditionFloat64 = 1e7;
 constexpr int kRefinements = 2;
-constexpr int64_t kBufferElements = 32768;  // 256 KiB: a chunk of the gathered rows stays in the second-level cache
+constexpr int64_t kBufferElements = 65536;  // 512 KiB: a chunk of the gathered rows stays in the second-level cache
 
 }  // namespace
 
 void RowSolver::solve(const void* query, const int64_t* support, int64_t k, const double* sample_weights,
-                      double* weights) {
+                      GroupGram& group, int64_t member, double* weights) {
   support_ = support;
   k_ = k;
   h_ = anchors_.cols;
@@ -28,7 +26,7 @@ void RowSolver::solve(const void* query, const int64_t* support, int64_t k, cons
     return;
   }
   centre(query, sample_weights);
-  accumulate_gram();
+  accumulate_gram(group, member);
   if (trace_ == 0) {
     std::fill(weights, weights + k_, 0.0);
   } else if (factorise()) {
@@ -54,7 +52,8 @@ void RowSolver::solve(const void* query, const int64_t* support, int64_t k, cons
 void RowSolver::centre(const void* query, const double* sample_weights) {
   p_.assign(static_cast<size_t>(k_), 1.0 / static_cast<double>(k_));
   scale_.assign(static_cast<size_t>(k_), 1.0);
-  if (sample_weights != nullptr) {
+  weighted_ = sample_weights != nullptr;
+  if (weighted_) {
     double sum = 0;
     for (int64_t i = 0; i < k_; ++i) {
       sum += sample_weights[i];
@@ -66,8 +65,8 @@ void RowSolver::centre(const void* query, const double* sample_weights) {
   }
   query_.resize(static_cast<size_t>(h_));
   kernels_.widen_f64(anchors_.dtype, query, h_, query_.data());
-  centre_.assign(static_cast<size_t>(h_), 0.0);
   if (options_.intercept) {
+    centre_.assign(static_cast<size_t>(h_), 0.0);
     for (int64_t i = 0; i < k_; ++i) {
       kernels_.axpy_f64(anchors_.dtype, p_[static_cast<size_t>(i)], anchors_.row(support_[i]), h_, centre_.data());
     }
@@ -88,13 +87,18 @@ void RowSolver::load_anchor(int64_t i, int64_t begin, int64_t length, double* ou
   }
 }
 
-void RowSolver::accumulate_gram() {
-  gram_.assign(static_cast<size_t>(n_ * n_), 0.0);
-  rhs_.assign(static_cast<size_t>(n_), 0.0);
-  by_anchors() ? gram_of_anchors() : gram_of_columns();
+void RowSolver::accumulate_gram(GroupGram& group, int64_t member) {
+  ld_ = (n_ + kMatrixLanes) / kMatrixLanes * kMatrixLanes;  // room for the query beside the n columns
+  gram_.assign(static_cast<size_t>(n_ * ld_), 0.0);
+  rhs_.assign(static_cast<size_t>(ld_), 0.0);
+  if (takes_products(k_)) {
+    gram_of_group(group, member);
+  } else {
+    by_anchors() ? gram_of_anchors() : gram_of_columns();
+  }
   trace_ = 0;
   for (int64_t i = 0; i < n_; ++i) {
-    trace_ += gram_[static_cast<size_t>(i * n_ + i)];
+    trace_ += gram_[static_cast<size_t>(i * ld_ + i)];
   }
   lambda_ = options_.ridge * trace_ / static_cast<double>(k_);
   deflation_ = 0;
@@ -103,29 +107,45 @@ void RowSolver::accumulate_gram() {
     // direction up leaves the solution as it is and lets Cholesky see whether anything else is singular.
     deflation_ = trace_ / static_cast<double>(k_);
     for (int64_t i = 0; i < n_; ++i) {
-      for (int64_t j = 0; j <= i; ++j) {
-        gram_[static_cast<size_t>(i * n_ + j)] +=
+      for (int64_t j = i; j < n_; ++j) {
+        gram_[static_cast<size_t>(i * ld_ + j)] +=
             deflation_ * std::sqrt(p_[static_cast<size_t>(i)] * p_[static_cast<size_t>(j)]);
       }
     }
   }
   for (int64_t i = 0; i < n_; ++i) {
-    gram_[static_cast<size_t>(i * n_ + i)] += lambda_;
+    gram_[static_cast<size_t>(i * ld_ + i)] += lambda_;
   }
 }
 
-// Gram = A A^T and rhs = A q, over chunks of the dimensions.
+void RowSolver::gram_of_group(GroupGram& group, int64_t member) {
+  group.extract(member, support_, k_, ld_, gram_.data(), rhs_.data());
+  for (int64_t i = 0; weighted_ && i < k_; ++i) {
+    const double scale = scale_[static_cast<size_t>(i)];
+    for (int64_t j = i; j < k_; ++j) {
+      gram_[static_cast<size_t>(i * ld_ + j)] *= scale * scale_[static_cast<size_t>(j)];
+    }
+    rhs_[static_cast<size_t>(i)] *= scale;
+  }
+}
+
+// Gram = A A^T and rhs = A q, over chunks of the dimensions; the query is one more row.
 void RowSolver::gram_of_anchors() {
-  const int64_t chunk = std::clamp<int64_t>(kBufferElements / n_, 64, std::max<int64_t>(64, h_));
-  buffer_.resize(static_cast<size_t>(n_ * chunk));
+  const int64_t rows = n_ + 1;
+  const int64_t chunk =
+      std::clamp<int64_t>(kBufferElements / rows, 128, std::max<int64_t>(128, h_)) / kMatrixLanes * kMatrixLanes;
+  const int64_t ld = chunk + kMatrixLanes;  // rows that are a power of two apart would share few sets of the cache
+  buffer_.resize(static_cast<size_t>(rows * ld));
   for (int64_t begin = 0; begin < h_; begin += chunk) {
     const int64_t length = std::min(chunk, h_ - begin);
     for (int64_t i = 0; i < k_; ++i) {
-      double* row = &buffer_[static_cast<size_t>(i * chunk)];
-      load_anchor(i, begin, length, row);
-      rhs_[static_cast<size_t>(i)] += kernels_.dot(row, &query_[static_cast<size_t>(begin)], length);
+      load_anchor(i, begin, length, &buffer_[static_cast<size_t>(i * ld)]);
     }
-    kernels_.gram(buffer_.data(), n_, length, chunk, gram_.data(), n_);
+    std::copy_n(&query_[static_cast<size_t>(begin)], length, &buffer_[static_cast<size_t>(k_ * ld)]);
+    kernels_.gram(buffer_.data(), rows, n_, length, ld, gram_.data(), ld_);
+  }
+  for (int64_t i = 0; i < n_; ++i) {
+    rhs_[static_cast<size_t>(i)] = gram_[static_cast<size_t>(i * ld_ + n_)];
   }
 }
 
@@ -142,20 +162,27 @@ void RowSolver::gram_of_columns() {
         buffer_[static_cast<size_t>(d * chunk + i)] = row_[static_cast<size_t>(d)];
       }
     }
-    kernels_.gram(buffer_.data(), n_, length, chunk, gram_.data(), n_);
+    kernels_.gram(buffer_.data(), n_, n_, length, chunk, gram_.data(), ld_);
   }
-  rhs_ = query_;
+  std::copy(query_.begin(), query_.end(), rhs_.begin());
 }
 
 // Whether Cholesky can be trusted with the row: no singular value is dropped and the weights are accurate.
 bool RowSolver::factorise() {
-  const double largest = frobenius_norm(kernels_, n_, gram_.data());
-  if (!cholesky_factor(kernels_, n_, gram_.data())) {
+  double squares = 0;  // of all entries: the root bounds the largest eigenvalue
+  for (int64_t i = 0; i < n_; ++i) {
+    const double* row = &gram_[static_cast<size_t>(i * ld_ + i)];
+    squares += row[0] * row[0] + 2 * kernels_.dot(row + 1, row + 1, n_ - i - 1);
+  }
+  if (!kernels_.cholesky_factor(n_, ld_, gram_.data())) {
     return false;
   }
-  const double condition = largest * inverse_trace(kernels_, n_, gram_.data(), buffer_);
-  const bool wide = anchors_.dtype == DType::kFloat64;
-  return condition <= (wide ? kMaxConditionFloat64 : kMaxCondition) && condition * rcond() * rcond() < 1;
+  const double accurate = anchors_.dtype == DType::kFloat64 ? kMaxConditionFloat64 : kMaxCondition;
+  const double enough = std::min(accurate, 1 / (rcond() * rcond()));
+  const double largest = std::sqrt(squares);
+  workspace_.resize(static_cast<size_t>(2 * ld_));
+  return largest * kernels_.inverse_trace_bound(n_, ld_, gram_.data(), workspace_.data()) < enough ||
+         largest * kernels_.inverse_trace(n_, ld_, gram_.data(), workspace_.data()) < enough;
 }
 
 double RowSolver::rcond() const {
@@ -181,63 +208,70 @@ bool RowSolver::is_own_anchor(const void* query, double* weights) const {
 }
 
 void RowSolver::solve_small(double* weights) {
-  std::vector<double>& solution = rhs_;
+  solution_.resize(static_cast<size_t>(ld_));
   if (anchors_.dtype == DType::kFloat64) {
-    refine(solution.data());
+    refine();
   } else {
-    cholesky_solve(kernels_, n_, gram_.data(), solution.data());
+    kernels_.cholesky_solve(n_, ld_, gram_.data(), rhs_.data(), solution_.data());
   }
   if (by_anchors()) {
-    std::copy(solution.begin(), solution.end(), weights);
+    std::copy_n(solution_.begin(), n_, weights);
   } else {
-    weights_of_columns(solution.data(), weights);
+    weights_of_columns(weights);
   }
 }
 
-// Solves for rhs_ in place with residuals that are computed from A, not from its Gram matrix.
-void RowSolver::refine(double* solution) {
-  std::vector<double> step = rhs_;
-  std::vector<double> image(static_cast<size_t>(h_));
-  std::vector<double> anchor(static_cast<size_t>(h_));
-  std::fill(solution, solution + n_, 0.0);
+// Solves for rhs_, which is destroyed, with residuals that are computed from A, not from its Gram matrix.
+void RowSolver::refine() {
+  row_.resize(static_cast<size_t>(h_));
+  step_.resize(static_cast<size_t>(ld_));
+  std::fill(solution_.begin(), solution_.end(), 0.0);
   for (int round = 0; round <= kRefinements; ++round) {
-    cholesky_solve(kernels_, n_, gram_.data(), step.data());
+    kernels_.cholesky_solve(n_, ld_, gram_.data(), rhs_.data(), step_.data());
     for (int64_t i = 0; i < n_; ++i) {
-      solution[i] += step[static_cast<size_t>(i)];
+      solution_[static_cast<size_t>(i)] += step_[static_cast<size_t>(i)];
     }
-    if (round == kRefinements) {
-      return;
-    }
-    if (by_anchors()) {  // step = A (q - A^T y) - lambda y - deflation u (u . y)
-      image = query_;
-      double along = 0;
-      for (int64_t i = 0; i < k_; ++i) {
-        load_anchor(i, 0, h_, anchor.data());
-        kernels_.axpy_f64(DType::kFloat64, -solution[i], anchor.data(), h_, image.data());
-        along += std::sqrt(p_[static_cast<size_t>(i)]) * solution[i];
-      }
-      for (int64_t i = 0; i < k_; ++i) {
-        load_anchor(i, 0, h_, anchor.data());
-        step[static_cast<size_t>(i)] = kernels_.dot(anchor.data(), image.data(), h_) - lambda_ * solution[i] -
-                                       deflation_ * along * std::sqrt(p_[static_cast<size_t>(i)]);
-      }
-    } else {  // step = q - A^T (A y) - lambda y
-      step = query_;
-      for (int64_t i = 0; i < k_; ++i) {
-        load_anchor(i, 0, h_, anchor.data());
-        kernels_.axpy_f64(DType::kFloat64, -kernels_.dot(anchor.data(), solution, h_), anchor.data(), h_, step.data());
-      }
-      kernels_.axpy_f64(DType::kFloat64, -lambda_, solution, h_, step.data());
+    if (round < kRefinements) {
+      by_anchors() ? residual_of_anchors() : residual_of_columns();
     }
   }
+}
+
+// rhs = A (q - A^T y) - lambda y - deflation u (u . y)
+void RowSolver::residual_of_anchors() {
+  image_ = query_;
+  double along = 0;
+  for (int64_t i = 0; i < k_; ++i) {
+    const double y = solution_[static_cast<size_t>(i)];
+    load_anchor(i, 0, h_, row_.data());
+    kernels_.axpy_f64(DType::kFloat64, -y, row_.data(), h_, image_.data());
+    along += std::sqrt(p_[static_cast<size_t>(i)]) * y;
+  }
+  for (int64_t i = 0; i < k_; ++i) {
+    load_anchor(i, 0, h_, row_.data());
+    rhs_[static_cast<size_t>(i)] = kernels_.dot(row_.data(), image_.data(), h_) -
+                                   lambda_ * solution_[static_cast<size_t>(i)] -
+                                   deflation_ * along * std::sqrt(p_[static_cast<size_t>(i)]);
+  }
+}
+
+// rhs = q - A^T (A y) - lambda y
+void RowSolver::residual_of_columns() {
+  std::copy(query_.begin(), query_.end(), rhs_.begin());
+  for (int64_t i = 0; i < k_; ++i) {
+    load_anchor(i, 0, h_, row_.data());
+    const double along = kernels_.dot(row_.data(), solution_.data(), h_);
+    kernels_.axpy_f64(DType::kFloat64, -along, row_.data(), h_, rhs_.data());
+  }
+  kernels_.axpy_f64(DType::kFloat64, -lambda_, solution_.data(), h_, rhs_.data());
 }
 
 // w = A y for y = (A^T A + lambda)^-1 q.
-void RowSolver::weights_of_columns(const double* solution, double* weights) const {
+void RowSolver::weights_of_columns(double* weights) const {
   row_.resize(static_cast<size_t>(h_));
   for (int64_t i = 0; i < k_; ++i) {
     load_anchor(i, 0, h_, row_.data());
-    weights[i] = kernels_.dot(row_.data(), solution, h_);
+    weights[i] = kernels_.dot(row_.data(), solution_.data(), h_);
   }
 }
 

@@ -28,7 +28,7 @@ struct Arithmetic<float> {
   static constexpr auto widen = &Kernels::widen_f32;
   static constexpr auto gemm = &Kernels::gemm_f32;
   static constexpr auto select = &Kernels::select_f32;
-  static constexpr auto axpy = &Kernels::axpy_f32;
+  static constexpr auto combine = &Kernels::combine_f32;
   static constexpr auto narrow = &Kernels::narrow_f32;
 };
 
@@ -38,7 +38,7 @@ struct Arithmetic<double> {
   static constexpr auto widen = &Kernels::widen_f64;
   static constexpr auto gemm = &Kernels::gemm_f64;
   static constexpr auto select = &Kernels::select_f64;
-  static constexpr auto axpy = &Kernels::axpy_f64;
+  static constexpr auto combine = &Kernels::combine_f64;
   static constexpr auto narrow = &Kernels::narrow_f64;
 };
 

@@ -3,12 +3,13 @@
 #include <torch/csrc/stable/library.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <vector>
 
 #include "combine.h"
 #include "directions.h"
-#include "row_solver.h"
+#include "group_solver.h"
 #include "sparsemax_row.h"
 #include "threads.h"
 
@@ -25,35 +26,100 @@ struct Inputs {
   LstsqOptions options;
 };
 
-// Aux: arithmetic of the similarities; Sum: of the weighted sums of source rows.
-template <class Aux, class Sum>
-void transfer_blocks(const Inputs& in, std::byte* out) {
+// Supports are collected for so many entries before their rows are solved: enough that most rows of a cluster meet.
+constexpr int64_t kBatchEntries = int64_t{1} << 19;
+
+// Rows with their supports, one after another; p only where the solver takes it.
+struct Supports {
+  std::vector<int64_t> rows;  // of the output
+  std::vector<int64_t> crow = {0};
+  std::vector<int64_t> columns;
+  std::vector<double> p;
+
+  void append(const Supports& other) {
+    const int64_t entries = crow.back();
+    for (size_t i = 1; i < other.crow.size(); ++i) {
+      crow.push_back(entries + other.crow[i]);
+    }
+    rows.insert(rows.end(), other.rows.begin(), other.rows.end());
+    columns.insert(columns.end(), other.columns.begin(), other.columns.end());
+    p.insert(p.end(), other.p.begin(), other.p.end());
+  }
+
+  CsrView view(int64_t width) const {
+    return {crow.data(), columns.data(), static_cast<int64_t>(rows.size()), width, crow.back()};
+  }
+};
+
+// The supports of the next blocks of queries, from `next` on, until the batch is full. Which blocks these are may
+// depend on the threads; what becomes of a row does not depend on its batch.
+template <class Aux>
+Supports next_batch(const Inputs& in, int threads, std::atomic<int64_t>& next) {
   const Kernels& kernel = kernels();
-  const int64_t blocks = (in.aux_new.size() + kQueryBlock - 1) / kQueryBlock;
-  const int64_t row_bytes = in.source_shared.cols * element_size(in.source_shared.dtype);
-#pragma omp parallel num_threads(threads_for(product_size(in.aux_new, in.aux_shared)))
+  const int64_t queries = in.aux_new.size();
+  std::atomic<int64_t> entries{0};
+  Supports batch;
+#pragma omp parallel num_threads(threads)
   {
     SparsemaxBlock<Aux> search(kernel, in.aux_new, in.aux_shared, in.temperature);
-    RowSolver solver(kernel, in.donor_shared, in.options);
-    RowCombiner<Sum> combiner(kernel);
+    Supports found;
     std::vector<int64_t> support;
     std::vector<double> p;
-    std::vector<double> weights;
-#pragma omp for schedule(dynamic)
-    for (int64_t block = 0; block < blocks; ++block) {
-      const int64_t begin = block * kQueryBlock;
-      const int64_t count = std::min(kQueryBlock, in.aux_new.size() - begin);
+    while (entries < kBatchEntries) {
+      const int64_t begin = next.fetch_add(kQueryBlock);
+      if (begin >= queries) {
+        break;
+      }
+      const int64_t count = std::min(kQueryBlock, queries - begin);
       search.run(begin, count);
       for (int64_t i = 0; i < count; ++i) {
         search.finish(i, support, p);
-        const int64_t k = static_cast<int64_t>(support.size());
-        const int64_t row = in.aux_new.valid[static_cast<size_t>(begin + i)];
-        weights.resize(support.size());
-        solver.solve(in.donor_new.row(row), support.data(), k, in.options.intercept ? p.data() : nullptr,
-                     weights.data());
-        combiner.combine(in.source_shared, support.data(), weights.data(), k, out + row * row_bytes);
+        found.rows.push_back(in.aux_new.valid[static_cast<size_t>(begin + i)]);
+        found.columns.insert(found.columns.end(), support.begin(), support.end());
+        found.crow.push_back(static_cast<int64_t>(found.columns.size()));
+        if (in.options.intercept) {
+          found.p.insert(found.p.end(), p.begin(), p.end());
+        }
+        entries += static_cast<int64_t>(support.size());
       }
     }
+#pragma omp critical
+    batch.append(found);
+  }
+  return batch;
+}
+
+template <class Sum>
+void solve_batch(const Inputs& in, int threads, const Supports& batch, std::byte* out) {
+  const Kernels& kernel = kernels();
+  const int64_t row_bytes = in.source_shared.cols * element_size(in.source_shared.dtype);
+  const CsrView csr = batch.view(in.donor_shared.rows);
+  const RowGroups groups = group_rows(csr);
+#pragma omp parallel num_threads(threads)
+  {
+    GroupSolver solver(kernel, in.donor_shared, in.options);
+    RowCombiner<Sum> combiner(kernel);
+#pragma omp for schedule(dynamic)
+    for (int64_t group = 0; group < groups.count(); ++group) {
+      solver.run(
+          csr, groups.rows(group), in.options.intercept ? batch.p.data() : nullptr,
+          [&](int64_t row) { return in.donor_new.row(batch.rows[static_cast<size_t>(row)]); },
+          [&](int64_t row, const double* weights) {
+            const int64_t k = csr.size(row);
+            std::copy_n(weights, k, combiner.weights(k));
+            combiner.combine(in.source_shared, csr.row(row), k, out + batch.rows[static_cast<size_t>(row)] * row_bytes);
+          });
+    }
+  }
+}
+
+// Aux: arithmetic of the similarities; Sum: of the weighted sums of source rows.
+template <class Aux, class Sum>
+void transfer_batches(const Inputs& in, std::byte* out) {
+  const int threads = threads_for(product_size(in.aux_new, in.aux_shared));
+  std::atomic<int64_t> next{0};
+  while (next < in.aux_new.size()) {
+    solve_batch<Sum>(in, threads, next_batch<Aux>(in, threads, next), out);
   }
 }
 
@@ -86,9 +152,9 @@ Tensor transfer_cpu(const Tensor& aux_new, const Tensor& aux_shared, const Tenso
   const bool wide_aux = in.aux_new.matrix.dtype == DType::kFloat64;
   const bool wide_sum = in.source_shared.dtype == DType::kFloat64;
   if (wide_aux) {
-    wide_sum ? transfer_blocks<double, double>(in, data) : transfer_blocks<double, float>(in, data);
+    wide_sum ? transfer_batches<double, double>(in, data) : transfer_batches<double, float>(in, data);
   } else {
-    wide_sum ? transfer_blocks<float, double>(in, data) : transfer_blocks<float, float>(in, data);
+    wide_sum ? transfer_batches<float, double>(in, data) : transfer_batches<float, float>(in, data);
   }
   return out;
 }

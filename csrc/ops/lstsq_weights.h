@@ -21,7 +21,8 @@
 // Empty         empty rows stay empty; Q = 0, K = 0 or h = 0 are legal (h = 0: all weights 0)
 // NaN           non-finite queries, used anchors or sample_weights are an error; so are negative sample_weights, a row
 //               of them that sums to 0, and indices that are no canonical CSR (see csr_indices.h)
-// Memory        O(threads * (min(k,h)^2 + block)); a rank-deficient row takes O(k h) more
+// Memory        O(threads * (min(k,h)^2 + block)) and a few numbers per row and anchor; a rank-deficient row takes
+//               O(k h) more
 #pragma once
 
 #include "tensors.h"

@@ -10,7 +10,7 @@
 // Accumulator   as the three ops; between them the support, p and w stay float64, so no dtype narrows them
 // Empty         rows without support (zero auxiliary vector, no usable key) are zero; Q = 0 and K = 0 are legal
 // NaN           a non-finite element of any input is an error
-// Memory        O(block) beyond the output and one number per row of the inputs
+// Memory        O(threads * block), half a million entries of supports, and a few numbers per row of the inputs
 #pragma once
 
 #include "lstsq_weights.h"

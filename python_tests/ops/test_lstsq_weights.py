@@ -264,6 +264,30 @@ def test_threads_and_strides_do_not_change_a_bit() -> None:
     assert torch.equal(ops.lstsq_weights(crow, columns, queries.T.contiguous().T, wide), one)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_row_does_not_depend_on_the_rows_around_it(weighted: bool) -> None:
+    """Rows that share anchors are solved together; alone, each must get the same bits."""
+    sizes = [0, 1, 2, 97, *torch.randint(20, 40, (40,)).tolist()]
+    crow, _ = ragged(sizes, 120)
+    # Two clusters of 60 anchors, whose rows share most of them; 97 is more than a group takes.
+    starts = torch.randint(2, (len(sizes),)) * 60
+    col = torch.cat(
+        [
+            torch.randperm(min(120, max(60, k)))[:k].sort().values + (s if k <= 60 else 0)
+            for k, s in zip(sizes, starts, strict=True)
+        ]
+    )
+    queries, anchors = torch.randn(len(sizes), 401), torch.randn(120, 401)
+    p = torch.rand(len(col)) + 0.1 if weighted else None
+    together = ops.lstsq_weights(crow, col, queries, anchors, sample_weights=p)
+    for row, (begin, end) in enumerate(pairs(crow)):
+        own = None if p is None else p[begin:end]
+        alone = ops.lstsq_weights(
+            torch.tensor([0, end - begin]), col[begin:end], queries[row : row + 1], anchors, sample_weights=own
+        )
+        assert torch.equal(alone, together[begin:end])
+
+
 def test_unused_anchors_may_be_anything() -> None:
     anchors = torch.randn(6, 8)
     anchors[5] = torch.nan

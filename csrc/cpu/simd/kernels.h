@@ -17,6 +17,9 @@ struct Blocking {
   int64_t kc;
 };
 
+// A multiple of every table's lanes of float64: rows of small matrices are padded to it.
+constexpr int64_t kMatrixLanes = 8;
+
 struct Kernels {
   const char* isa;
   Blocking f32;
@@ -44,9 +47,29 @@ struct Kernels {
   void (*axpy_f32)(DType dtype, float weight, const void* row, int64_t n, float* acc);
   void (*axpy_f64)(DType dtype, double weight, const void* row, int64_t n, double* acc);
 
+  // out[i] = sum over e < count, in this order, of weights[e] * table[rows[e]][i], narrowed to `dtype`, the table's
+  // own. Rows lie row_bytes apart and have `width` elements.
+  void (*combine_f32)(DType dtype, const void* table, int64_t row_bytes, const int64_t* rows, const float* weights,
+                      int64_t count, int64_t width, void* out);
+  void (*combine_f64)(DType dtype, const void* table, int64_t row_bytes, const int64_t* rows, const double* weights,
+                      int64_t count, int64_t width, void* out);
+
   double (*dot)(const double* x, const double* y, int64_t n);
-  // gram[i * ld_gram + j] += rows[i] . rows[j] for j <= i < n.
-  void (*gram)(const double* rows, int64_t n, int64_t length, int64_t ld, double* gram, int64_t ld_gram);
+  // out[j * ld_out + i] += rows[i] . rows[j] for i < n and j <= i, j < common: the upper triangle of the products of
+  // the first `common` rows, and beside it their products with the others. A product is the same number wherever its
+  // rows stand.
+  void (*gram)(const double* rows, int64_t n, int64_t common, int64_t length, int64_t ld, double* out, int64_t ld_out);
+
+  // Cholesky of a symmetric matrix of which the upper triangle is given, row by row; ld is a multiple of kMatrixLanes
+  // and at least n, and what lies below the diagonal or past column n is finite. The factor U (matrix = U^T U) takes
+  // the upper triangle's place, with one over each entry on its diagonal.
+  bool (*cholesky_factor)(int64_t n, int64_t ld, double* matrix);  // false: a pivot is not positive
+  // x = (U^T U)^-1 rhs; both are ld long, rhs is destroyed.
+  void (*cholesky_solve)(int64_t n, int64_t ld, const double* factor, double* rhs, double* x);
+  // trace((U^T U)^-1) = ||U^-1||_F^2, a bound on one over the smallest eigenvalue, and a number that is not smaller and
+  // takes n^2 operations instead of n^3. The workspace has room for 2 ld numbers.
+  double (*inverse_trace)(int64_t n, int64_t ld, const double* factor, double* workspace);
+  double (*inverse_trace_bound)(int64_t n, int64_t ld, const double* factor, double* workspace);
   // (x, y) = (c x - s y, s x + c y): one Jacobi rotation.
   void (*rotate)(double* x, double* y, int64_t n, double c, double s);
 };
