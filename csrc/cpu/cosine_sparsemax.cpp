@@ -51,9 +51,11 @@ void append_row(const std::vector<int64_t>& columns, const std::vector<double>& 
 template <class T>
 std::vector<BlockSupport> find_supports(const Directions& queries, const Directions& keys, double temperature) {
   const Kernels& kernel = kernels();
-  const int64_t blocks = (queries.size() + kQueryBlock - 1) / kQueryBlock;
+  const int threads = threads_for(product_size(queries, keys));
+  const int64_t block_size = query_block(queries.size(), threads);
+  const int64_t blocks = (queries.size() + block_size - 1) / block_size;
   std::vector<BlockSupport> supports(static_cast<size_t>(blocks));
-#pragma omp parallel num_threads(threads_for(product_size(queries, keys)))
+#pragma omp parallel num_threads(threads)
   {
     SparsemaxBlock<T> search(kernel, queries, keys, temperature);
     std::vector<int64_t> support;
@@ -61,8 +63,8 @@ std::vector<BlockSupport> find_supports(const Directions& queries, const Directi
     Rounding rounding;
 #pragma omp for schedule(dynamic)
     for (int64_t block = 0; block < blocks; ++block) {
-      const int64_t begin = block * kQueryBlock;
-      const int64_t count = std::min(kQueryBlock, queries.size() - begin);
+      const int64_t begin = block * block_size;
+      const int64_t count = std::min(block_size, queries.size() - begin);
       search.run(begin, count);
       for (int64_t i = 0; i < count; ++i) {
         search.finish(i, support, weights);

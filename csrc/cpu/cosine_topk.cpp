@@ -16,8 +16,10 @@ template <class T>
 void find_topk(const Directions& queries, const Directions& keys, int64_t k, std::byte* values, int64_t* indices) {
   const Kernels& kernel = kernels();
   const DType dtype = queries.matrix.dtype;
-  const int64_t blocks = (queries.size() + kQueryBlock - 1) / kQueryBlock;
-#pragma omp parallel num_threads(threads_for(product_size(queries, keys)))
+  const int threads = threads_for(product_size(queries, keys));
+  const int64_t block_size = query_block(queries.size(), threads);
+  const int64_t blocks = (queries.size() + block_size - 1) / block_size;
+#pragma omp parallel num_threads(threads)
   {
     TileEngine<T> engine(kernel);
     std::vector<TopkRow<T>> rows(kQueryBlock);
@@ -25,8 +27,8 @@ void find_topk(const Directions& queries, const Directions& keys, int64_t k, std
     std::vector<T> scores_of_row(static_cast<size_t>(k));
 #pragma omp for schedule(dynamic)
     for (int64_t block = 0; block < blocks; ++block) {
-      const int64_t begin = block * kQueryBlock;
-      const int64_t count = std::min(kQueryBlock, queries.size() - begin);
+      const int64_t begin = block * block_size;
+      const int64_t count = std::min(block_size, queries.size() - begin);
       for (auto& row : rows) {
         row.reset();
       }

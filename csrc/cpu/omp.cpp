@@ -97,14 +97,16 @@ template <class T>
 void pursue(const MatrixView& queries, const Directions& atoms, int64_t k, double tolerance, int64_t* indices,
             std::byte* weights) {
   const Kernels& kernel = kernels();
-  const int64_t blocks = (queries.rows + kQueryBlock - 1) / kQueryBlock;
-#pragma omp parallel num_threads(threads_for(static_cast<double>(queries.rows * k) * atoms.matrix.rows * queries.cols))
+  const int threads = threads_for(static_cast<double>(queries.rows * k) * atoms.matrix.rows * queries.cols);
+  const int64_t block_size = query_block(queries.rows, threads);
+  const int64_t blocks = (queries.rows + block_size - 1) / block_size;
+#pragma omp parallel num_threads(threads)
   {
     PursuitBlock<T> block_pursuit(kernel, atoms);
 #pragma omp for schedule(dynamic)
     for (int64_t block = 0; block < blocks; ++block) {
-      const int64_t begin = block * kQueryBlock;
-      const int64_t count = std::min(kQueryBlock, queries.rows - begin);
+      const int64_t begin = block * block_size;
+      const int64_t count = std::min(block_size, queries.rows - begin);
       block_pursuit.run(queries, begin, count, k, tolerance);
       for (int64_t i = 0; i < count; ++i) {
         const Pursuit& done = block_pursuit.pursuit(i);

@@ -28,28 +28,24 @@ double score_error(int64_t depth) {
   return sizeof(T) == 8 ? 0 : static_cast<double>(depth + 4) * 0x1p-24;
 }
 
-// The tau of non-empty `scores`.
+// The tau of non-empty `scores`, where `at_least` is known not to exceed it.
 template <class T>
-double sparsemax_threshold(const std::vector<T>& scores, double temperature) {
+double sparsemax_threshold(const Kernels& kernels, const std::vector<T>& scores, double temperature,
+                           double at_least = -std::numeric_limits<double>::infinity()) {
   // Where the temperature is below the scores' own rounding, the highest scores share the weight.
   const double highest = static_cast<double>(*std::max_element(scores.begin(), scores.end()));
   const double ceiling = std::nextafter(highest, -std::numeric_limits<double>::infinity());
-  double tau = -std::numeric_limits<double>::infinity();
-  size_t above = scores.size() + 1;
+  double tau = std::min(ceiling, std::max(at_least, highest - temperature));  // what the highest alone would give
+  int64_t above = static_cast<int64_t>(scores.size()) + 1;
   for (;;) {
-    double sum = 0;
-    size_t count = 0;
-    for (const T score : scores) {
-      if (static_cast<double>(score) > tau) {
-        sum += static_cast<double>(score);
-        ++count;
-      }
-    }
+    int64_t count;
+    const double sum =
+        (kernels.*Arithmetic<T>::sum_above)(scores.data(), static_cast<int64_t>(scores.size()), tau, &count);
     if (count == above) {
       return tau;
     }
     above = count;
-    tau = std::min(ceiling, (sum - temperature) / static_cast<double>(count));
+    tau = std::max(tau, std::min(ceiling, (sum - temperature) / static_cast<double>(count)));
   }
 }
 
@@ -60,6 +56,7 @@ class SparsemaxCandidates {
   void reset() {
     columns.clear();
     scores.clear();
+    tau_ = -std::numeric_limits<double>::infinity();
     cut_ = -std::numeric_limits<T>::infinity();
     prune_at_ = kFirstPrune;
   }
@@ -68,21 +65,28 @@ class SparsemaxCandidates {
   void add(const Kernels& kernels, const T* tile, int64_t first, int64_t count, double temperature, double error,
            int32_t* positions) {
     const int64_t chosen = (kernels.*Arithmetic<T>::select)(tile, count, cut_, positions);
+    if (chosen == 0) {
+      return;
+    }
+    const size_t held = columns.size();
+    columns.resize(held + static_cast<size_t>(chosen));
+    scores.resize(columns.size());
     for (int64_t i = 0; i < chosen; ++i) {
-      columns.push_back(first + positions[i]);
-      scores.push_back(tile[positions[i]]);
+      columns[held + static_cast<size_t>(i)] = first + positions[i];
+      scores[held + static_cast<size_t>(i)] = tile[positions[i]];
     }
     if (columns.size() >= prune_at_) {
-      prune(temperature, error);
+      prune(kernels, temperature, error);
       prune_at_ = std::max(kFirstPrune, 2 * columns.size());
     }
   }
 
-  void prune(double temperature, double error) {
+  void prune(const Kernels& kernels, double temperature, double error) {
     if (scores.empty()) {
       return;
     }
-    const double floor = sparsemax_threshold(scores, temperature) - 2 * error;
+    tau_ = sparsemax_threshold(kernels, scores, temperature, tau_);
+    const double floor = tau_ - 2 * error;
     keep_above(floor, scores);
     // Rounded down, so that a score between the floor and its nearest T is still looked at.
     const T rounded = static_cast<T>(floor);
@@ -111,6 +115,7 @@ class SparsemaxCandidates {
  private:
   static constexpr size_t kFirstPrune = 64;
 
+  double tau_ = -std::numeric_limits<double>::infinity();
   T cut_ = -std::numeric_limits<T>::infinity();
   size_t prune_at_ = kFirstPrune;
 };
@@ -128,8 +133,7 @@ class SparsemaxBlock {
         engine_(kernels),
         rows_(kQueryBlock),
         positions_(kKeyTile),
-        query_(static_cast<size_t>(keys.matrix.cols)),
-        key_(query_.size()) {}
+        query_(static_cast<size_t>(keys.matrix.cols)) {}
 
   // Pre-selects for the valid queries begin .. begin + count - 1; then finish(0) .. finish(count - 1).
   void run(int64_t begin, int64_t count) {
@@ -147,13 +151,13 @@ class SparsemaxBlock {
   // Leaves the support of query begin + i in `support` (rows of the keys, ascending) and its weights, which sum to 1.
   void finish(int64_t i, std::vector<int64_t>& support, std::vector<double>& weights) {
     SparsemaxCandidates<T>& row = rows_[static_cast<size_t>(i)];
-    row.prune(temperature_, error_);
+    row.prune(kernels_, temperature_, error_);
     support.clear();
     final_scores(begin_ + i, row, weights);
     if (weights.empty()) {
       return;
     }
-    const double tau = sparsemax_threshold(weights, temperature_);
+    const double tau = sparsemax_threshold(kernels_, weights, temperature_);
     row.keep_above(tau, weights);
     double sum = 0;
     for (double& weight : weights) {
@@ -164,7 +168,7 @@ class SparsemaxBlock {
       weight /= sum;  // sum is the temperature but for rounding
     }
     for (const int64_t column : row.columns) {
-      support.push_back(keys_.valid[static_cast<size_t>(column)]);
+      support.push_back(key_row(column));
     }
   }
 
@@ -174,21 +178,26 @@ class SparsemaxBlock {
     if (error_ == 0) {
       return;
     }
-    const int64_t depth = keys_.matrix.cols;
-    load(queries_, query, query_);
+    const MatrixView& matrix = keys_.matrix;
+    const size_t asked = static_cast<size_t>(query);
+    kernels_.widen_f64(queries_.matrix.dtype, queries_.matrix.row(queries_.valid[asked]), matrix.cols, query_.data());
     for (size_t i = 0; i < scores.size(); ++i) {
-      load(keys_, row.columns[i], key_);
-      scores[i] = kernels_.dot(query_.data(), key_.data(), depth);
+      if (i + kAhead < scores.size()) {
+        prefetch(matrix.row(key_row(row.columns[i + kAhead])), matrix.cols * element_size(matrix.dtype));
+      }
+      const double product =
+          kernels_.wide_dot(matrix.dtype, query_.data(), matrix.row(key_row(row.columns[i])), matrix.cols);
+      scores[i] = product * queries_.inverse_norm[asked] * keys_.inverse_norm[static_cast<size_t>(row.columns[i])];
     }
   }
 
-  // One row as a float64 unit vector.
-  void load(const Directions& side, int64_t index, std::vector<double>& out) {
-    const MatrixView& matrix = side.matrix;
-    kernels_.widen_f64(matrix.dtype, matrix.row(side.valid[static_cast<size_t>(index)]), matrix.cols, out.data());
-    const double scale = side.inverse_norm[static_cast<size_t>(index)];
-    for (double& value : out) {
-      value *= scale;
+  int64_t key_row(int64_t column) const { return keys_.valid[static_cast<size_t>(column)]; }
+
+  static constexpr size_t kAhead = 2;  // the survivors' rows lie far apart: each is fetched while earlier ones are used
+
+  static void prefetch(const void* begin, int64_t bytes) {
+    for (int64_t line = 0; line < bytes; line += 64) {
+      __builtin_prefetch(static_cast<const char*>(begin) + line);
     }
   }
 
@@ -201,8 +210,7 @@ class SparsemaxBlock {
   TileEngine<T> engine_;
   std::vector<SparsemaxCandidates<T>> rows_;
   std::vector<int32_t> positions_;
-  std::vector<double> query_;
-  std::vector<double> key_;
+  std::vector<double> query_;  // in float64, not scaled
 };
 
 }  // namespace salt

@@ -29,6 +29,10 @@ struct Kernels {
   void (*narrow_f32)(DType dtype, const float* in, int64_t n, void* out);
   void (*narrow_f64)(DType dtype, const double* in, int64_t n, void* out);
 
+  // One panel of `width` rows side by side, each times its scale: out[d * width + r] = rows[r][d] * scales[r].
+  void (*pack_f32)(const void* const* rows, const float* scales, int64_t depth, int64_t width, float* out);
+  void (*pack_f64)(const void* const* rows, const double* scales, int64_t depth, int64_t width, double* out);
+
   // C (m_panels * mr rows, n_panels * nr columns, leading dimension ldc) = or += A B^T, both packed: panel p of A holds
   // depth x mr values, panel p of B depth x nr. Accumulates in the type of C, in the order of the depth.
   void (*gemm_f32)(int64_t m_panels, int64_t n_panels, int64_t depth, const float* a, const float* b, float* c,
@@ -39,6 +43,13 @@ struct Kernels {
   // Positions i in ascending order with in[i] > threshold; returns how many.
   int64_t (*select_f32)(const float* in, int64_t n, float threshold, int32_t* positions);
   int64_t (*select_f64)(const double* in, int64_t n, double threshold, int32_t* positions);
+
+  // The sum in float64 of what exceeds the threshold; `count` becomes how many.
+  double (*sum_above_f32)(const float* in, int64_t n, double threshold, int64_t* count);
+  double (*sum_above_f64)(const double* in, int64_t n, double threshold, int64_t* count);
+
+  // The inner product, in float64, of x and a row of any element type; of the row and itself where x is null.
+  double (*wide_dot)(DType dtype, const double* x, const void* row, int64_t n);
 
   // acc[i] += weight * row[i].
   void (*axpy_f32)(DType dtype, float weight, const void* row, int64_t n, float* acc);
