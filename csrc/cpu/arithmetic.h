@@ -15,7 +15,7 @@ struct Arithmetic<float> {
   static constexpr auto widen = &Kernels::widen_f32;
   static constexpr auto pack = &Kernels::pack_f32;
   static constexpr auto gemm = &Kernels::gemm_f32;
-  static constexpr auto select = &Kernels::select_f32;
+  static constexpr auto mark = &Kernels::mark_f32;
   static constexpr auto sum_above = &Kernels::sum_above_f32;
   static constexpr auto axpy = &Kernels::axpy_f32;
   static constexpr auto narrow = &Kernels::narrow_f32;
@@ -28,7 +28,7 @@ struct Arithmetic<double> {
   static constexpr auto widen = &Kernels::widen_f64;
   static constexpr auto pack = &Kernels::pack_f64;
   static constexpr auto gemm = &Kernels::gemm_f64;
-  static constexpr auto select = &Kernels::select_f64;
+  static constexpr auto mark = &Kernels::mark_f64;
   static constexpr auto sum_above = &Kernels::sum_above_f64;
   static constexpr auto axpy = &Kernels::axpy_f64;
   static constexpr auto narrow = &Kernels::narrow_f64;

@@ -23,7 +23,7 @@ void find_topk(const Directions& queries, const Directions& keys, int64_t k, std
   {
     TileEngine<T> engine(kernel);
     std::vector<TopkRow<T>> rows(kQueryBlock);
-    std::vector<int32_t> positions(kKeyTile);
+    std::vector<T> cuts(kQueryBlock);  // what a score must exceed, per row
     std::vector<T> scores_of_row(static_cast<size_t>(k));
 #pragma omp for schedule(dynamic)
     for (int64_t block = 0; block < blocks; ++block) {
@@ -32,9 +32,17 @@ void find_topk(const Directions& queries, const Directions& keys, int64_t k, std
       for (auto& row : rows) {
         row.reset();
       }
-      engine.run(queries, begin, count, keys, [&](int64_t first, int64_t n, const T* scores, int64_t ld) {
+      std::fill(cuts.begin(), cuts.end(), -std::numeric_limits<T>::infinity());
+      engine.run(queries, begin, count, keys, cuts.data(), false, [&](const Tile<T>& tile) {
         for (int64_t i = 0; i < count; ++i) {
-          rows[static_cast<size_t>(i)].add(kernel, scores + i * ld, first, n, k, positions.data());
+          if (!tile.any_marked(i)) {
+            continue;
+          }
+          TopkRow<T>& row = rows[static_cast<size_t>(i)];
+          tile.for_each_marked(i, [&row](int64_t column, T score) { row.add(column, score); });
+          if (row.wants_pruning(k)) {
+            cuts[static_cast<size_t>(i)] = row.prune(k);
+          }
         }
       });
       for (int64_t i = 0; i < count; ++i) {

@@ -28,24 +28,24 @@ double score_error(int64_t depth) {
   return sizeof(T) == 8 ? 0 : static_cast<double>(depth + 4) * 0x1p-24;
 }
 
-// The tau of non-empty `scores`, where `at_least` is known not to exceed it.
+// The tau of non-empty `scores`, where `tau` is known not to exceed it.
 template <class T>
 double sparsemax_threshold(const Kernels& kernels, const std::vector<T>& scores, double temperature,
-                           double at_least = -std::numeric_limits<double>::infinity()) {
-  // Where the temperature is below the scores' own rounding, the highest scores share the weight.
-  const double highest = static_cast<double>(*std::max_element(scores.begin(), scores.end()));
-  const double ceiling = std::nextafter(highest, -std::numeric_limits<double>::infinity());
-  double tau = std::min(ceiling, std::max(at_least, highest - temperature));  // what the highest alone would give
+                           double tau = -std::numeric_limits<double>::infinity()) {
   int64_t above = static_cast<int64_t>(scores.size()) + 1;
   for (;;) {
     int64_t count;
     const double sum =
         (kernels.*Arithmetic<T>::sum_above)(scores.data(), static_cast<int64_t>(scores.size()), tau, &count);
+    if (count == 0) {  // the temperature is below the scores' own rounding: the highest scores share the weight
+      return std::nextafter(static_cast<double>(*std::max_element(scores.begin(), scores.end())),
+                            -std::numeric_limits<double>::infinity());
+    }
     if (count == above) {
       return tau;
     }
     above = count;
-    tau = std::max(tau, std::min(ceiling, (sum - temperature) / static_cast<double>(count)));
+    tau = std::max(tau, (sum - temperature) / static_cast<double>(count));
   }
 }
 
@@ -57,41 +57,27 @@ class SparsemaxCandidates {
     columns.clear();
     scores.clear();
     tau_ = -std::numeric_limits<double>::infinity();
-    cut_ = -std::numeric_limits<T>::infinity();
     prune_at_ = kFirstPrune;
   }
 
-  // Scores of the columns first, first + 1, ...; tiles must come in ascending order. `positions` has room for count.
-  void add(const Kernels& kernels, const T* tile, int64_t first, int64_t count, double temperature, double error,
-           int32_t* positions) {
-    const int64_t chosen = (kernels.*Arithmetic<T>::select)(tile, count, cut_, positions);
-    if (chosen == 0) {
-      return;
-    }
-    const size_t held = columns.size();
-    columns.resize(held + static_cast<size_t>(chosen));
-    scores.resize(columns.size());
-    for (int64_t i = 0; i < chosen; ++i) {
-      columns[held + static_cast<size_t>(i)] = first + positions[i];
-      scores[held + static_cast<size_t>(i)] = tile[positions[i]];
-    }
-    if (columns.size() >= prune_at_) {
-      prune(kernels, temperature, error);
-      prune_at_ = std::max(kFirstPrune, 2 * columns.size());
-    }
+  // Columns must come in ascending order.
+  void add(int64_t column, T score) {
+    columns.push_back(column);
+    scores.push_back(score);
   }
 
-  void prune(const Kernels& kernels, double temperature, double error) {
-    if (scores.empty()) {
-      return;
-    }
+  bool wants_pruning() const { return columns.size() >= prune_at_; }
+
+  // Drops what cannot belong to the support any more; returns the cut that later scores must exceed.
+  T prune(const Kernels& kernels, double temperature, double error) {
     tau_ = sparsemax_threshold(kernels, scores, temperature, tau_);
     const double floor = tau_ - 2 * error;
     keep_above(floor, scores);
+    prune_at_ = std::max(kFirstPrune, 2 * columns.size());
     // Rounded down, so that a score between the floor and its nearest T is still looked at.
     const T rounded = static_cast<T>(floor);
-    cut_ =
-        static_cast<double>(rounded) > floor ? std::nextafter(rounded, -std::numeric_limits<T>::infinity()) : rounded;
+    return static_cast<double>(rounded) > floor ? std::nextafter(rounded, -std::numeric_limits<T>::infinity())
+                                                : rounded;
   }
 
   // Drops the columns whose entry in `by` is not above `floor`, and these entries.
@@ -99,11 +85,9 @@ class SparsemaxCandidates {
   void keep_above(double floor, std::vector<Score>& by) {
     size_t kept = 0;
     for (size_t i = 0; i < by.size(); ++i) {
-      if (static_cast<double>(by[i]) > floor) {
-        by[kept] = by[i];
-        columns[kept] = columns[i];
-        ++kept;
-      }
+      by[kept] = by[i];  // no branch: which of them stay is hard to predict
+      columns[kept] = columns[i];
+      kept += static_cast<double>(by[i]) > floor;
     }
     by.resize(kept);
     columns.resize(kept);
@@ -116,7 +100,6 @@ class SparsemaxCandidates {
   static constexpr size_t kFirstPrune = 64;
 
   double tau_ = -std::numeric_limits<double>::infinity();
-  T cut_ = -std::numeric_limits<T>::infinity();
   size_t prune_at_ = kFirstPrune;
 };
 
@@ -132,7 +115,7 @@ class SparsemaxBlock {
         error_(score_error<T>(keys.matrix.cols)),
         engine_(kernels),
         rows_(kQueryBlock),
-        positions_(kKeyTile),
+        cuts_(kQueryBlock),
         query_(static_cast<size_t>(keys.matrix.cols)) {}
 
   // Pre-selects for the valid queries begin .. begin + count - 1; then finish(0) .. finish(count - 1).
@@ -141,9 +124,17 @@ class SparsemaxBlock {
     for (auto& row : rows_) {
       row.reset();
     }
-    engine_.run(queries_, begin, count, keys_, [&](int64_t first, int64_t n, const T* scores, int64_t ld) {
+    std::fill(cuts_.begin(), cuts_.end(), -std::numeric_limits<T>::infinity());
+    engine_.run(queries_, begin, count, keys_, cuts_.data(), false, [&](const Tile<T>& tile) {
       for (int64_t i = 0; i < count; ++i) {
-        rows_[static_cast<size_t>(i)].add(kernels_, scores + i * ld, first, n, temperature_, error_, positions_.data());
+        if (!tile.any_marked(i)) {
+          continue;
+        }
+        SparsemaxCandidates<T>& row = rows_[static_cast<size_t>(i)];
+        tile.for_each_marked(i, [&row](int64_t column, T score) { row.add(column, score); });
+        if (row.wants_pruning()) {
+          cuts_[static_cast<size_t>(i)] = row.prune(kernels_, temperature_, error_);
+        }
       }
     });
   }
@@ -151,12 +142,13 @@ class SparsemaxBlock {
   // Leaves the support of query begin + i in `support` (rows of the keys, ascending) and its weights, which sum to 1.
   void finish(int64_t i, std::vector<int64_t>& support, std::vector<double>& weights) {
     SparsemaxCandidates<T>& row = rows_[static_cast<size_t>(i)];
-    row.prune(kernels_, temperature_, error_);
     support.clear();
-    final_scores(begin_ + i, row, weights);
-    if (weights.empty()) {
+    weights.clear();
+    if (row.scores.empty()) {
       return;
     }
+    row.prune(kernels_, temperature_, error_);
+    final_scores(begin_ + i, row, weights);
     const double tau = sparsemax_threshold(kernels_, weights, temperature_);
     row.keep_above(tau, weights);
     double sum = 0;
@@ -209,7 +201,7 @@ class SparsemaxBlock {
   int64_t begin_ = 0;
   TileEngine<T> engine_;
   std::vector<SparsemaxCandidates<T>> rows_;
-  std::vector<int32_t> positions_;
+  std::vector<T> cuts_;        // what a score must exceed, per row
   std::vector<double> query_;  // in float64, not scaled
 };
 

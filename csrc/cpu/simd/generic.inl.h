@@ -7,9 +7,8 @@
 #include "gemm.inl.h"
 #include "kernels.h"
 #include "pack.inl.h"
-#include "select.inl.h"
+#include "sums.inl.h"
 #include "vectors.inl.h"
-#include "wide_dot.inl.h"
 
 namespace salt {
 namespace {
@@ -97,8 +96,8 @@ void rotate(double* x, double* y, int64_t n, double c, double s) {
 const Kernels& SALT_KERNELS() {
   static constexpr Kernels table = {
       .isa = SALT_ISA,
-      .f32 = {kRows, 2 * kF32Lanes, 256},
-      .f64 = {kRows, 2 * kF64Lanes, 256},
+      .f32 = {kRows, 2 * kF32Lanes, 384},
+      .f64 = {kRows, 2 * kF64Lanes, 384},
       .widen_f32 = widen<float>,
       .widen_f64 = widen<double>,
       .narrow_f32 = narrow<float>,
@@ -107,11 +106,12 @@ const Kernels& SALT_KERNELS() {
       .pack_f64 = pack<double>,
       .gemm_f32 = gemm<float>,
       .gemm_f64 = gemm<double>,
-      .select_f32 = select<float>,
-      .select_f64 = select<double>,
+      .mark_f32 = mark<float>,
+      .mark_f64 = mark<double>,
       .sum_above_f32 = sum_above<float>,
       .sum_above_f64 = sum_above<double>,
       .wide_dot = wide_dot,
+      .squares = squares,
       .axpy_f32 = axpy<float>,
       .axpy_f64 = axpy<double>,
       .dot = dot,

@@ -11,6 +11,7 @@ constexpr int64_t kF64Lanes = SALT_VECTOR_BYTES / 8;
 
 typedef float VecF32 __attribute__((vector_size(SALT_VECTOR_BYTES)));
 typedef double VecF64 __attribute__((vector_size(SALT_VECTOR_BYTES)));
+typedef int64_t VecI64 __attribute__((vector_size(SALT_VECTOR_BYTES)));
 typedef float HalfVecF32 __attribute__((vector_size(SALT_VECTOR_BYTES / 2)));  // as many lanes as VecF64
 
 template <class T>
