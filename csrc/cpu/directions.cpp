@@ -17,7 +17,7 @@ constexpr int64_t kChunk = 1024;
 // The row's Euclidean norm, or kNotFinite.
 double row_norm(const Kernels& kernel, const MatrixView& matrix, int64_t row) {
   // First try without scaling: right for all but extreme rows, and one pass.
-  double sum = kernel.squares(matrix.dtype, matrix.row(row), matrix.cols);
+  double sum = kernel.wide_dot(matrix.dtype, matrix.row(row), matrix.row(row), matrix.cols);
   if (sum > 1e-200 && sum < 1e200) {
     return std::sqrt(sum);
   }

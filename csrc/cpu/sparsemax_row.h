@@ -15,6 +15,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "tiles.h"
@@ -95,6 +96,7 @@ class SparsemaxCandidates {
 
   std::vector<int64_t> columns;  // among the valid keys, ascending
   std::vector<T> scores;
+  std::vector<double> exact;  // the scores again in float64, once the last tile has gone by
 
  private:
   static constexpr size_t kFirstPrune = 64;
@@ -115,12 +117,10 @@ class SparsemaxBlock {
         error_(score_error<T>(keys.matrix.cols)),
         engine_(kernels),
         rows_(kQueryBlock),
-        cuts_(kQueryBlock),
-        query_(static_cast<size_t>(keys.matrix.cols)) {}
+        cuts_(kQueryBlock) {}
 
   // Pre-selects for the valid queries begin .. begin + count - 1; then finish(0) .. finish(count - 1).
   void run(int64_t begin, int64_t count) {
-    begin_ = begin;
     for (auto& row : rows_) {
       row.reset();
     }
@@ -137,18 +137,19 @@ class SparsemaxBlock {
         }
       }
     });
+    score_exactly(begin, count);
   }
 
   // Leaves the support of query begin + i in `support` (rows of the keys, ascending) and its weights, which sum to 1.
+  // Once per row.
   void finish(int64_t i, std::vector<int64_t>& support, std::vector<double>& weights) {
     SparsemaxCandidates<T>& row = rows_[static_cast<size_t>(i)];
     support.clear();
     weights.clear();
-    if (row.scores.empty()) {
+    if (row.exact.empty()) {
       return;
     }
-    row.prune(kernels_, temperature_, error_);
-    final_scores(begin_ + i, row, weights);
+    weights.swap(row.exact);
     const double tau = sparsemax_threshold(kernels_, weights, temperature_);
     row.keep_above(tau, weights);
     double sum = 0;
@@ -160,37 +161,70 @@ class SparsemaxBlock {
       weight /= sum;  // sum is the temperature but for rounding
     }
     for (const int64_t column : row.columns) {
-      support.push_back(key_row(column));
+      support.push_back(keys_.valid[static_cast<size_t>(column)]);
     }
   }
 
  private:
-  void final_scores(int64_t query, const SparsemaxCandidates<T>& row, std::vector<double>& scores) {
-    scores.assign(row.scores.begin(), row.scores.end());
+  struct Survivor {
+    uint32_t row;   // of the block
+    uint32_t slot;  // among the row's candidates
+  };
+
+  // The survivors of all rows at once, in the order of the keys: every key is fetched once and in sequence, where row
+  // after row would fetch it from anywhere, again and again.
+  void score_exactly(int64_t begin, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+      SparsemaxCandidates<T>& row = rows_[static_cast<size_t>(i)];
+      if (!row.scores.empty()) {
+        row.prune(kernels_, temperature_, error_);
+      }
+      row.exact.assign(row.scores.begin(), row.scores.end());
+    }
     if (error_ == 0) {
       return;
     }
-    const MatrixView& matrix = keys_.matrix;
-    const size_t asked = static_cast<size_t>(query);
-    kernels_.widen_f64(queries_.matrix.dtype, queries_.matrix.row(queries_.valid[asked]), matrix.cols, query_.data());
-    for (size_t i = 0; i < scores.size(); ++i) {
-      if (i + kAhead < scores.size()) {
-        prefetch(matrix.row(key_row(row.columns[i + kAhead])), matrix.cols * element_size(matrix.dtype));
+    sort_by_key(count);
+    size_t next = 0;
+    for (int64_t key = 0; key < keys_.size(); ++key) {
+      for (; next < ends_[static_cast<size_t>(key)]; ++next) {
+        const Survivor& survivor = survivors_[next];
+        rows_[survivor.row].exact[survivor.slot] = exact_score(begin + survivor.row, key);
       }
-      const double product =
-          kernels_.wide_dot(matrix.dtype, query_.data(), matrix.row(key_row(row.columns[i])), matrix.cols);
-      scores[i] = product * queries_.inverse_norm[asked] * keys_.inverse_norm[static_cast<size_t>(row.columns[i])];
     }
   }
 
-  int64_t key_row(int64_t column) const { return keys_.valid[static_cast<size_t>(column)]; }
-
-  static constexpr size_t kAhead = 2;  // the survivors' rows lie far apart: each is fetched while earlier ones are used
-
-  static void prefetch(const void* begin, int64_t bytes) {
-    for (int64_t line = 0; line < bytes; line += 64) {
-      __builtin_prefetch(static_cast<const char*>(begin) + line);
+  // Fills survivors_; those of key k end at ends_[k]. A counting sort.
+  void sort_by_key(int64_t count) {
+    ends_.assign(static_cast<size_t>(keys_.size()), 0);
+    size_t total = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      for (const int64_t column : rows_[static_cast<size_t>(i)].columns) {
+        ++ends_[static_cast<size_t>(column)];
+        ++total;
+      }
     }
+    survivors_.resize(total);
+    size_t before = 0;
+    for (size_t& end : ends_) {
+      before += std::exchange(end, before);
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      const std::vector<int64_t>& columns = rows_[static_cast<size_t>(i)].columns;
+      for (size_t slot = 0; slot < columns.size(); ++slot) {
+        survivors_[ends_[static_cast<size_t>(columns[slot])]++] = {static_cast<uint32_t>(i),
+                                                                   static_cast<uint32_t>(slot)};
+      }
+    }
+  }
+
+  double exact_score(int64_t query, int64_t key) const {
+    const MatrixView& q = queries_.matrix;
+    const MatrixView& k = keys_.matrix;
+    const size_t i = static_cast<size_t>(query);
+    const size_t j = static_cast<size_t>(key);
+    return kernels_.wide_dot(q.dtype, q.row(queries_.valid[i]), k.row(keys_.valid[j]), q.cols) *
+           queries_.inverse_norm[i] * keys_.inverse_norm[j];
   }
 
   const Kernels& kernels_;
@@ -198,11 +232,11 @@ class SparsemaxBlock {
   const Directions& keys_;
   const double temperature_;
   const double error_;
-  int64_t begin_ = 0;
   TileEngine<T> engine_;
   std::vector<SparsemaxCandidates<T>> rows_;
-  std::vector<T> cuts_;        // what a score must exceed, per row
-  std::vector<double> query_;  // in float64, not scaled
+  std::vector<T> cuts_;  // what a score must exceed, per row
+  std::vector<Survivor> survivors_;
+  std::vector<size_t> ends_;
 };
 
 }  // namespace salt

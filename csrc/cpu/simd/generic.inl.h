@@ -111,7 +111,6 @@ const Kernels& SALT_KERNELS() {
       .sum_above_f32 = sum_above<float>,
       .sum_above_f64 = sum_above<double>,
       .wide_dot = wide_dot,
-      .squares = squares,
       .axpy_f32 = axpy<float>,
       .axpy_f64 = axpy<double>,
       .dot = dot,

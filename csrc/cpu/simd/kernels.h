@@ -53,9 +53,8 @@ struct Kernels {
   double (*sum_above_f32)(const float* in, int64_t n, double threshold, int64_t* count);
   double (*sum_above_f64)(const double* in, int64_t n, double threshold, int64_t* count);
 
-  // The inner product, in float64, of a row of any element type with x, and with itself.
-  double (*wide_dot)(DType dtype, const double* x, const void* row, int64_t n);
-  double (*squares)(DType dtype, const void* row, int64_t n);
+  // The inner product, in float64, of two rows of any element type.
+  double (*wide_dot)(DType dtype, const void* x, const void* y, int64_t n);
 
   // acc[i] += weight * row[i].
   void (*axpy_f32)(DType dtype, float weight, const void* row, int64_t n, float* acc);

@@ -29,52 +29,29 @@ inline double sum_products(int64_t n, Products products, Product product) {
   return sum;
 }
 
-// Calls use(part, its begin, its length) for a row of any other type than float32, part after part in float64.
-template <class Use>
-inline void for_each_widened_part(DType dtype, const void* row, int64_t n, Use use) {
-  constexpr int64_t longest = 512;
-  double part[longest];
+// x . y, rows of any element type: float32 is widened in registers, others part by part.
+double wide_dot(DType dtype, const void* x, const void* y, int64_t n) {
+  const unsigned char* left = static_cast<const unsigned char*>(x);
+  const unsigned char* right = static_cast<const unsigned char*>(y);
+  if (dtype == DType::kFloat32) {
+    return sum_products(
+        n, [=](int64_t i) { return load_wide(left + 4 * i) * load_wide(right + 4 * i); },
+        [=](int64_t i) {
+          return static_cast<double>(scalar_at<float>(left, i)) * static_cast<double>(scalar_at<float>(right, i));
+        });
+  }
+  constexpr int64_t longest = 256;
+  double wide_left[longest];
+  double wide_right[longest];
+  double sum = 0;
   for (int64_t begin = 0; begin < n; begin += longest) {
     const int64_t length = n - begin < longest ? n - begin : longest;
-    widen<double>(dtype, static_cast<const unsigned char*>(row) + begin * element_size(dtype), length, part);
-    use(part, begin, length);
-  }
-}
-
-// x . row: a row of float32 is widened in registers.
-double wide_dot(DType dtype, const double* x, const void* row, int64_t n) {
-  if (dtype == DType::kFloat32) {
-    const unsigned char* y = static_cast<const unsigned char*>(row);
-    return sum_products(
-        n, [x, y](int64_t i) { return load(x + i) * load_wide(y + 4 * i); },
-        [x, y](int64_t i) { return x[i] * static_cast<double>(scalar_at<float>(y, i)); });
-  }
-  double sum = 0;
-  for_each_widened_part(dtype, row, n, [x, &sum](const double* y, int64_t begin, int64_t length) {
-    const double* other = x + begin;
+    widen<double>(dtype, left + begin * element_size(dtype), length, wide_left);
+    widen<double>(dtype, right + begin * element_size(dtype), length, wide_right);
     sum += sum_products(
-        length, [other, y](int64_t i) { return load(other + i) * load(y + i); },
-        [other, y](int64_t i) { return other[i] * y[i]; });
-  });
-  return sum;
-}
-
-inline VecF64 square(VecF64 v) { return v * v; }
-inline double square(double v) { return v * v; }
-
-// row . row
-double squares(DType dtype, const void* row, int64_t n) {
-  if (dtype == DType::kFloat32) {
-    const unsigned char* y = static_cast<const unsigned char*>(row);
-    return sum_products(
-        n, [y](int64_t i) { return square(load_wide(y + 4 * i)); },
-        [y](int64_t i) { return square(static_cast<double>(scalar_at<float>(y, i))); });
+        length, [&](int64_t i) { return load(wide_left + i) * load(wide_right + i); },
+        [&](int64_t i) { return wide_left[i] * wide_right[i]; });
   }
-  double sum = 0;
-  for_each_widened_part(dtype, row, n, [&sum](const double* y, int64_t, int64_t length) {
-    sum +=
-        sum_products(length, [y](int64_t i) { return square(load(y + i)); }, [y](int64_t i) { return square(y[i]); });
-  });
   return sum;
 }
 
