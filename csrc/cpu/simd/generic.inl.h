@@ -3,6 +3,7 @@
 // never be the copy that the linker keeps for the rest of the program.
 //
 // Requires SALT_VECTOR_BYTES, SALT_GEMM_ROWS, SALT_KERNELS and SALT_ISA.
+#include "ceiling.inl.h"
 #include "elements.inl.h"
 #include "gemm.inl.h"
 #include "kernels.h"
@@ -116,6 +117,8 @@ const Kernels& SALT_KERNELS() {
       .dot = dot,
       .gram = gram,
       .rotate = rotate,
+      .multiply_adds_f32 = multiply_add_chains<float>,
+      .multiply_adds_f64 = multiply_add_chains<double>,
   };
   return table;
 }

@@ -65,6 +65,10 @@ struct Kernels {
   void (*gram)(const double* rows, int64_t n, int64_t length, int64_t ld, double* gram, int64_t ld_gram);
   // (x, y) = (c x - s y, s x + c y): one Jacobi rotation.
   void (*rotate)(double* x, double* y, int64_t n, double c, double s);
+
+  // The core's ceiling: multiply-adds without any memory. Returns how many; `last` becomes one of the results.
+  int64_t (*multiply_adds_f32)(int64_t rounds, float* last);
+  int64_t (*multiply_adds_f64)(int64_t rounds, double* last);
 };
 
 const Kernels& kernels_portable();
