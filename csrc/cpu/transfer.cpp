@@ -29,9 +29,11 @@ struct Inputs {
 template <class Aux, class Sum>
 void transfer_blocks(const Inputs& in, std::byte* out) {
   const Kernels& kernel = kernels();
-  const int64_t blocks = (in.aux_new.size() + kQueryBlock - 1) / kQueryBlock;
+  const int threads = threads_for(product_size(in.aux_new, in.aux_shared));
+  const int64_t block_size = query_block(in.aux_new.size(), threads);
+  const int64_t blocks = (in.aux_new.size() + block_size - 1) / block_size;
   const int64_t row_bytes = in.source_shared.cols * element_size(in.source_shared.dtype);
-#pragma omp parallel num_threads(threads_for(product_size(in.aux_new, in.aux_shared)))
+#pragma omp parallel num_threads(threads)
   {
     SparsemaxBlock<Aux> search(kernel, in.aux_new, in.aux_shared, in.temperature);
     RowSolver solver(kernel, in.donor_shared, in.options);
@@ -41,8 +43,8 @@ void transfer_blocks(const Inputs& in, std::byte* out) {
     std::vector<double> weights;
 #pragma omp for schedule(dynamic)
     for (int64_t block = 0; block < blocks; ++block) {
-      const int64_t begin = block * kQueryBlock;
-      const int64_t count = std::min(kQueryBlock, in.aux_new.size() - begin);
+      const int64_t begin = block * block_size;
+      const int64_t count = std::min(block_size, in.aux_new.size() - begin);
       search.run(begin, count);
       for (int64_t i = 0; i < count; ++i) {
         search.finish(i, support, p);
