@@ -12,63 +12,68 @@
 namespace salt {
 namespace {
 
-// What one block of queries found, row after row.
+// What one block of queries found, row after row; the weights in the values' dtype.
 struct BlockSupport {
   std::vector<int64_t> sizes;
   std::vector<int64_t> columns;
-  std::vector<double> weights;
+  std::vector<std::byte> weights;
 };
 
-// Weights as `dtype` keeps them: narrowed, then widened again. One per thread, memory reused.
-struct Rounding {
-  std::vector<std::byte> narrow;
-  std::vector<double> wide;
+// Appends supports to a block, less the weights that are zero once rounded. One per thread, memory reused.
+class SupportWriter {
+ public:
+  SupportWriter(const Kernels& kernels, DType dtype) : kernels_(kernels), dtype_(dtype) {}
 
-  const std::vector<double>& of(const Kernels& kernel, DType dtype, const std::vector<double>& weights) {
+  void append(const std::vector<int64_t>& columns, const std::vector<double>& weights, BlockSupport& out) {
     const int64_t n = static_cast<int64_t>(weights.size());
-    narrow.resize(weights.size() * static_cast<size_t>(element_size(dtype)));
-    wide.resize(weights.size());
-    kernel.narrow_f64(dtype, weights.data(), n, narrow.data());
-    kernel.widen_f64(dtype, narrow.data(), n, wide.data());
-    return wide;
-  }
-};
-
-// Appends one row's support, less the weights that are zero once rounded.
-void append_row(const std::vector<int64_t>& columns, const std::vector<double>& weights,
-                const std::vector<double>& rounded, BlockSupport& out) {
-  int64_t size = 0;
-  for (size_t i = 0; i < rounded.size(); ++i) {
-    if (rounded[i] > 0) {
-      out.columns.push_back(columns[i]);
-      out.weights.push_back(weights[i]);
-      ++size;
+    const int64_t width = element_size(dtype_);
+    narrow_.resize(static_cast<size_t>(n * width));
+    rounded_.resize(weights.size());
+    kernels_.narrow_f64(dtype_, weights.data(), n, narrow_.data());
+    kernels_.widen_f64(dtype_, narrow_.data(), n, rounded_.data());
+    int64_t size = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      if (rounded_[static_cast<size_t>(i)] > 0) {
+        out.columns.push_back(columns[static_cast<size_t>(i)]);
+        out.weights.insert(out.weights.end(), narrow_.begin() + i * width, narrow_.begin() + (i + 1) * width);
+        ++size;
+      }
     }
+    out.sizes.push_back(size);
   }
-  out.sizes.push_back(size);
-}
+
+ private:
+  const Kernels& kernels_;
+  const DType dtype_;
+  std::vector<std::byte> narrow_;
+  std::vector<double> rounded_;
+};
 
 template <class T>
 std::vector<BlockSupport> find_supports(const Directions& queries, const Directions& keys, double temperature) {
   const Kernels& kernel = kernels();
-  const int64_t blocks = (queries.size() + kQueryBlock - 1) / kQueryBlock;
+  const int threads = threads_for(product_size(queries, keys));
+  const int64_t block_size = query_block(queries.size(), threads);
+  const int64_t blocks = (queries.size() + block_size - 1) / block_size;
   std::vector<BlockSupport> supports(static_cast<size_t>(blocks));
-#pragma omp parallel num_threads(threads_for(product_size(queries, keys)))
+#pragma omp parallel num_threads(threads)
   {
     SparsemaxBlock<T> search(kernel, queries, keys, temperature);
     std::vector<int64_t> support;
     std::vector<double> weights;
-    Rounding rounding;
+    SupportWriter writer(kernel, queries.matrix.dtype);
 #pragma omp for schedule(dynamic)
     for (int64_t block = 0; block < blocks; ++block) {
-      const int64_t begin = block * kQueryBlock;
-      const int64_t count = std::min(kQueryBlock, queries.size() - begin);
+      const int64_t begin = block * block_size;
+      const int64_t count = std::min(block_size, queries.size() - begin);
       search.run(begin, count);
+      BlockSupport& found = supports[static_cast<size_t>(block)];
       for (int64_t i = 0; i < count; ++i) {
         search.finish(i, support, weights);
-        append_row(support, weights, rounding.of(kernel, queries.matrix.dtype, weights),
-                   supports[static_cast<size_t>(block)]);
+        writer.append(support, weights, found);
       }
+      found.columns.shrink_to_fit();  // these are all that grows with the number of queries
+      found.weights.shrink_to_fit();
     }
   }
   return supports;
@@ -106,9 +111,8 @@ std::tuple<Tensor, Tensor, Tensor> cosine_sparsemax_cpu(const Tensor& queries, c
       crow_data[query_side.valid[valid++] + 1] = size;
     }
     std::copy(support.columns.begin(), support.columns.end(), col_data + entry);
-    const DType dtype = query_side.matrix.dtype;
-    kernels().narrow_f64(dtype, support.weights.data(), static_cast<int64_t>(support.weights.size()),
-                         value_data + entry * element_size(dtype));
+    std::copy(support.weights.begin(), support.weights.end(),
+              value_data + entry * element_size(query_side.matrix.dtype));
     entry += static_cast<int64_t>(support.columns.size());
   }
   for (int64_t row = 0; row < rows; ++row) {

@@ -16,23 +16,33 @@ template <class T>
 void find_topk(const Directions& queries, const Directions& keys, int64_t k, std::byte* values, int64_t* indices) {
   const Kernels& kernel = kernels();
   const DType dtype = queries.matrix.dtype;
-  const int64_t blocks = (queries.size() + kQueryBlock - 1) / kQueryBlock;
-#pragma omp parallel num_threads(threads_for(product_size(queries, keys)))
+  const int threads = threads_for(product_size(queries, keys));
+  const int64_t block_size = query_block(queries.size(), threads);
+  const int64_t blocks = (queries.size() + block_size - 1) / block_size;
+#pragma omp parallel num_threads(threads)
   {
     TileEngine<T> engine(kernel);
     std::vector<TopkRow<T>> rows(kQueryBlock);
-    std::vector<int32_t> positions(kKeyTile);
+    std::vector<T> cuts(kQueryBlock);  // what a score must exceed, per row
     std::vector<T> scores_of_row(static_cast<size_t>(k));
 #pragma omp for schedule(dynamic)
     for (int64_t block = 0; block < blocks; ++block) {
-      const int64_t begin = block * kQueryBlock;
-      const int64_t count = std::min(kQueryBlock, queries.size() - begin);
+      const int64_t begin = block * block_size;
+      const int64_t count = std::min(block_size, queries.size() - begin);
       for (auto& row : rows) {
         row.reset();
       }
-      engine.run(queries, begin, count, keys, [&](int64_t first, int64_t n, const T* scores, int64_t ld) {
+      std::fill(cuts.begin(), cuts.end(), -std::numeric_limits<T>::infinity());
+      engine.run(queries, begin, count, keys, cuts.data(), false, [&](const Tile<T>& tile) {
         for (int64_t i = 0; i < count; ++i) {
-          rows[static_cast<size_t>(i)].add(kernel, scores + i * ld, first, n, k, positions.data());
+          if (!tile.any_marked(i)) {
+            continue;
+          }
+          TopkRow<T>& row = rows[static_cast<size_t>(i)];
+          tile.for_each_marked(i, [&row](int64_t column, T score) { row.add(column, score); });
+          if (row.wants_pruning(k)) {
+            cuts[static_cast<size_t>(i)] = row.prune(k);
+          }
         }
       });
       for (int64_t i = 0; i < count; ++i) {

@@ -16,18 +16,13 @@ constexpr int64_t kChunk = 1024;
 
 // The row's Euclidean norm, or kNotFinite.
 double row_norm(const Kernels& kernel, const MatrixView& matrix, int64_t row) {
-  double chunk[kChunk];
-  double largest = 0;
-  double sum = 0;
   // First try without scaling: right for all but extreme rows, and one pass.
-  for (int64_t begin = 0; begin < matrix.cols; begin += kChunk) {
-    const int64_t n = std::min(kChunk, matrix.cols - begin);
-    kernel.widen_f64(matrix.dtype, matrix.at(row, begin), n, chunk);
-    sum += kernel.dot(chunk, chunk, n);
-  }
+  double sum = kernel.wide_dot(matrix.dtype, matrix.row(row), matrix.row(row), matrix.cols);
   if (sum > 1e-200 && sum < 1e200) {
     return std::sqrt(sum);
   }
+  double chunk[kChunk];
+  double largest = 0;
   for (int64_t begin = 0; begin < matrix.cols; begin += kChunk) {
     const int64_t n = std::min(kChunk, matrix.cols - begin);
     kernel.widen_f64(matrix.dtype, matrix.at(row, begin), n, chunk);

@@ -16,31 +16,30 @@ namespace {
 template <class T>
 constexpr double kNoise = std::is_same_v<T, double> ? 1e-12 : 1e-5;
 
-// The atom of largest |score| for each query of a block, kept while tiles stream by.
-template <class T>
-struct Best {
-  int64_t atom = -1;
-  T score = 0;
-};
-
 // Works on one block of queries at a time: each pass correlates every residual that is still open with all atoms.
 template <class T>
 class PursuitBlock {
  public:
   PursuitBlock(const Kernels& kernels, const Directions& atoms)
-      : kernels_(kernels), atoms_(atoms), engine_(kernels), pursuits_(kQueryBlock), best_(kQueryBlock) {}
+      : kernels_(kernels),
+        atoms_(atoms),
+        engine_(kernels),
+        pursuits_(kQueryBlock),
+        best_(kQueryBlock),
+        best_score_(kQueryBlock) {}
 
   void run(const MatrixView& queries, int64_t begin, int64_t count, int64_t k, double tolerance) {
     for (int64_t i = 0; i < count; ++i) {
       pursuit(i).start(kernels_, queries.row(begin + i), atoms_.matrix, k, tolerance);
     }
     while (gather_open(count) > 0) {
-      std::fill(best_.begin(), best_.end(), Best<T>{});
-      engine_.run(residuals_, 0, residuals_.size(), atoms_,
-                  [&](int64_t first, int64_t n, const T* scores, int64_t ld) { look_at(first, n, scores, ld); });
+      std::fill(best_.begin(), best_.end(), -1);
+      std::fill(best_score_.begin(), best_score_.end(), T{0});
+      engine_.run(residuals_, 0, residuals_.size(), atoms_, best_score_.data(), true,
+                  [&](const Tile<T>& tile) { look_at(tile); });
       for (size_t slot = 0; slot < open_.size(); ++slot) {
         pursuit(open_[slot])
-            .take(kernels_, atoms_.matrix, best_[slot].atom, static_cast<double>(best_[slot].score), kNoise<T>);
+            .take(kernels_, atoms_.matrix, best_[slot], static_cast<double>(best_score_[slot]), kNoise<T>);
       }
     }
   }
@@ -70,16 +69,14 @@ class PursuitBlock {
     return open_.size();
   }
 
-  void look_at(int64_t first, int64_t n, const T* scores, int64_t ld) {
+  void look_at(const Tile<T>& tile) {
     for (size_t slot = 0; slot < open_.size(); ++slot) {
-      const T* row = scores + static_cast<int64_t>(slot) * ld;
-      Best<T>& best = best_[slot];
-      for (int64_t j = 0; j < n; ++j) {
-        const T score = std::abs(row[j]);
-        if (score > best.score && pursuit(open_[slot]).may_choose(first + j)) {
-          best = {first + j, score};
+      tile.for_each_marked(static_cast<int64_t>(slot), [&](int64_t atom, T score) {
+        if (std::abs(score) > best_score_[slot] && pursuit(open_[slot]).may_choose(atom)) {
+          best_[slot] = atom;
+          best_score_[slot] = std::abs(score);
         }
-      }
+      });
     }
   }
 
@@ -87,7 +84,8 @@ class PursuitBlock {
   const Directions& atoms_;
   TileEngine<T> engine_;
   std::vector<Pursuit> pursuits_;
-  std::vector<Best<T>> best_;
+  std::vector<int64_t> best_;  // the atom of largest |score| for each open query, kept while tiles stream by
+  std::vector<T> best_score_;  // its |score|
   std::vector<int64_t> open_;
   std::vector<double> residual_data_;
   Directions residuals_;
@@ -97,14 +95,16 @@ template <class T>
 void pursue(const MatrixView& queries, const Directions& atoms, int64_t k, double tolerance, int64_t* indices,
             std::byte* weights) {
   const Kernels& kernel = kernels();
-  const int64_t blocks = (queries.rows + kQueryBlock - 1) / kQueryBlock;
-#pragma omp parallel num_threads(threads_for(static_cast<double>(queries.rows * k) * atoms.matrix.rows * queries.cols))
+  const int threads = threads_for(static_cast<double>(queries.rows * k) * atoms.matrix.rows * queries.cols);
+  const int64_t block_size = query_block(queries.rows, threads);
+  const int64_t blocks = (queries.rows + block_size - 1) / block_size;
+#pragma omp parallel num_threads(threads)
   {
     PursuitBlock<T> block_pursuit(kernel, atoms);
 #pragma omp for schedule(dynamic)
     for (int64_t block = 0; block < blocks; ++block) {
-      const int64_t begin = block * kQueryBlock;
-      const int64_t count = std::min(kQueryBlock, queries.rows - begin);
+      const int64_t begin = block * block_size;
+      const int64_t count = std::min(block_size, queries.rows - begin);
       block_pursuit.run(queries, begin, count, k, tolerance);
       for (int64_t i = 0; i < count; ++i) {
         const Pursuit& done = block_pursuit.pursuit(i);

@@ -15,6 +15,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "tiles.h"
@@ -28,28 +29,24 @@ double score_error(int64_t depth) {
   return sizeof(T) == 8 ? 0 : static_cast<double>(depth + 4) * 0x1p-24;
 }
 
-// The tau of non-empty `scores`.
+// The tau of non-empty `scores`, where `tau` is known not to exceed it.
 template <class T>
-double sparsemax_threshold(const std::vector<T>& scores, double temperature) {
-  // Where the temperature is below the scores' own rounding, the highest scores share the weight.
-  const double highest = static_cast<double>(*std::max_element(scores.begin(), scores.end()));
-  const double ceiling = std::nextafter(highest, -std::numeric_limits<double>::infinity());
-  double tau = -std::numeric_limits<double>::infinity();
-  size_t above = scores.size() + 1;
+double sparsemax_threshold(const Kernels& kernels, const std::vector<T>& scores, double temperature,
+                           double tau = -std::numeric_limits<double>::infinity()) {
+  int64_t above = static_cast<int64_t>(scores.size()) + 1;
   for (;;) {
-    double sum = 0;
-    size_t count = 0;
-    for (const T score : scores) {
-      if (static_cast<double>(score) > tau) {
-        sum += static_cast<double>(score);
-        ++count;
-      }
+    int64_t count;
+    const double sum =
+        (kernels.*Arithmetic<T>::sum_above)(scores.data(), static_cast<int64_t>(scores.size()), tau, &count);
+    if (count == 0) {  // the temperature is below the scores' own rounding: the highest scores share the weight
+      return std::nextafter(static_cast<double>(*std::max_element(scores.begin(), scores.end())),
+                            -std::numeric_limits<double>::infinity());
     }
     if (count == above) {
       return tau;
     }
     above = count;
-    tau = std::min(ceiling, (sum - temperature) / static_cast<double>(count));
+    tau = std::max(tau, (sum - temperature) / static_cast<double>(count));
   }
 }
 
@@ -60,34 +57,28 @@ class SparsemaxCandidates {
   void reset() {
     columns.clear();
     scores.clear();
-    cut_ = -std::numeric_limits<T>::infinity();
+    tau_ = -std::numeric_limits<double>::infinity();
     prune_at_ = kFirstPrune;
   }
 
-  // Scores of the columns first, first + 1, ...; tiles must come in ascending order. `positions` has room for count.
-  void add(const Kernels& kernels, const T* tile, int64_t first, int64_t count, double temperature, double error,
-           int32_t* positions) {
-    const int64_t chosen = (kernels.*Arithmetic<T>::select)(tile, count, cut_, positions);
-    for (int64_t i = 0; i < chosen; ++i) {
-      columns.push_back(first + positions[i]);
-      scores.push_back(tile[positions[i]]);
-    }
-    if (columns.size() >= prune_at_) {
-      prune(temperature, error);
-      prune_at_ = std::max(kFirstPrune, 2 * columns.size());
-    }
+  // Columns must come in ascending order.
+  void add(int64_t column, T score) {
+    columns.push_back(column);
+    scores.push_back(score);
   }
 
-  void prune(double temperature, double error) {
-    if (scores.empty()) {
-      return;
-    }
-    const double floor = sparsemax_threshold(scores, temperature) - 2 * error;
+  bool wants_pruning() const { return columns.size() >= prune_at_; }
+
+  // Drops what cannot belong to the support any more; returns the cut that later scores must exceed.
+  T prune(const Kernels& kernels, double temperature, double error) {
+    tau_ = sparsemax_threshold(kernels, scores, temperature, tau_);
+    const double floor = tau_ - 2 * error;
     keep_above(floor, scores);
+    prune_at_ = std::max(kFirstPrune, 2 * columns.size());
     // Rounded down, so that a score between the floor and its nearest T is still looked at.
     const T rounded = static_cast<T>(floor);
-    cut_ =
-        static_cast<double>(rounded) > floor ? std::nextafter(rounded, -std::numeric_limits<T>::infinity()) : rounded;
+    return static_cast<double>(rounded) > floor ? std::nextafter(rounded, -std::numeric_limits<T>::infinity())
+                                                : rounded;
   }
 
   // Drops the columns whose entry in `by` is not above `floor`, and these entries.
@@ -95,11 +86,9 @@ class SparsemaxCandidates {
   void keep_above(double floor, std::vector<Score>& by) {
     size_t kept = 0;
     for (size_t i = 0; i < by.size(); ++i) {
-      if (static_cast<double>(by[i]) > floor) {
-        by[kept] = by[i];
-        columns[kept] = columns[i];
-        ++kept;
-      }
+      by[kept] = by[i];  // no branch: which of them stay is hard to predict
+      columns[kept] = columns[i];
+      kept += static_cast<double>(by[i]) > floor;
     }
     by.resize(kept);
     columns.resize(kept);
@@ -107,11 +96,12 @@ class SparsemaxCandidates {
 
   std::vector<int64_t> columns;  // among the valid keys, ascending
   std::vector<T> scores;
+  std::vector<double> exact;  // the scores again in float64, once the last tile has gone by
 
  private:
   static constexpr size_t kFirstPrune = 64;
 
-  T cut_ = -std::numeric_limits<T>::infinity();
+  double tau_ = -std::numeric_limits<double>::infinity();
   size_t prune_at_ = kFirstPrune;
 };
 
@@ -127,33 +117,40 @@ class SparsemaxBlock {
         error_(score_error<T>(keys.matrix.cols)),
         engine_(kernels),
         rows_(kQueryBlock),
-        positions_(kKeyTile),
-        query_(static_cast<size_t>(keys.matrix.cols)),
-        key_(query_.size()) {}
+        cuts_(kQueryBlock) {}
 
   // Pre-selects for the valid queries begin .. begin + count - 1; then finish(0) .. finish(count - 1).
   void run(int64_t begin, int64_t count) {
-    begin_ = begin;
     for (auto& row : rows_) {
       row.reset();
     }
-    engine_.run(queries_, begin, count, keys_, [&](int64_t first, int64_t n, const T* scores, int64_t ld) {
+    std::fill(cuts_.begin(), cuts_.end(), -std::numeric_limits<T>::infinity());
+    engine_.run(queries_, begin, count, keys_, cuts_.data(), false, [&](const Tile<T>& tile) {
       for (int64_t i = 0; i < count; ++i) {
-        rows_[static_cast<size_t>(i)].add(kernels_, scores + i * ld, first, n, temperature_, error_, positions_.data());
+        if (!tile.any_marked(i)) {
+          continue;
+        }
+        SparsemaxCandidates<T>& row = rows_[static_cast<size_t>(i)];
+        tile.for_each_marked(i, [&row](int64_t column, T score) { row.add(column, score); });
+        if (row.wants_pruning()) {
+          cuts_[static_cast<size_t>(i)] = row.prune(kernels_, temperature_, error_);
+        }
       }
     });
+    score_exactly(begin, count);
   }
 
   // Leaves the support of query begin + i in `support` (rows of the keys, ascending) and its weights, which sum to 1.
+  // Once per row.
   void finish(int64_t i, std::vector<int64_t>& support, std::vector<double>& weights) {
     SparsemaxCandidates<T>& row = rows_[static_cast<size_t>(i)];
-    row.prune(temperature_, error_);
     support.clear();
-    final_scores(begin_ + i, row, weights);
-    if (weights.empty()) {
+    weights.clear();
+    if (row.exact.empty()) {
       return;
     }
-    const double tau = sparsemax_threshold(weights, temperature_);
+    weights.swap(row.exact);
+    const double tau = sparsemax_threshold(kernels_, weights, temperature_);
     row.keep_above(tau, weights);
     double sum = 0;
     for (double& weight : weights) {
@@ -169,27 +166,65 @@ class SparsemaxBlock {
   }
 
  private:
-  void final_scores(int64_t query, const SparsemaxCandidates<T>& row, std::vector<double>& scores) {
-    scores.assign(row.scores.begin(), row.scores.end());
+  struct Survivor {
+    uint32_t row;   // of the block
+    uint32_t slot;  // among the row's candidates
+  };
+
+  // The survivors of all rows at once, in the order of the keys: every key is fetched once and in sequence, where row
+  // after row would fetch it from anywhere, again and again.
+  void score_exactly(int64_t begin, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+      SparsemaxCandidates<T>& row = rows_[static_cast<size_t>(i)];
+      if (!row.scores.empty()) {
+        row.prune(kernels_, temperature_, error_);
+      }
+      row.exact.assign(row.scores.begin(), row.scores.end());
+    }
     if (error_ == 0) {
       return;
     }
-    const int64_t depth = keys_.matrix.cols;
-    load(queries_, query, query_);
-    for (size_t i = 0; i < scores.size(); ++i) {
-      load(keys_, row.columns[i], key_);
-      scores[i] = kernels_.dot(query_.data(), key_.data(), depth);
+    sort_by_key(count);
+    size_t next = 0;
+    for (int64_t key = 0; key < keys_.size(); ++key) {
+      for (; next < ends_[static_cast<size_t>(key)]; ++next) {
+        const Survivor& survivor = survivors_[next];
+        rows_[survivor.row].exact[survivor.slot] = exact_score(begin + survivor.row, key);
+      }
     }
   }
 
-  // One row as a float64 unit vector.
-  void load(const Directions& side, int64_t index, std::vector<double>& out) {
-    const MatrixView& matrix = side.matrix;
-    kernels_.widen_f64(matrix.dtype, matrix.row(side.valid[static_cast<size_t>(index)]), matrix.cols, out.data());
-    const double scale = side.inverse_norm[static_cast<size_t>(index)];
-    for (double& value : out) {
-      value *= scale;
+  // Fills survivors_; those of key k end at ends_[k]. A counting sort.
+  void sort_by_key(int64_t count) {
+    ends_.assign(static_cast<size_t>(keys_.size()), 0);
+    size_t total = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      for (const int64_t column : rows_[static_cast<size_t>(i)].columns) {
+        ++ends_[static_cast<size_t>(column)];
+        ++total;
+      }
     }
+    survivors_.resize(total);
+    size_t before = 0;
+    for (size_t& end : ends_) {
+      before += std::exchange(end, before);
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      const std::vector<int64_t>& columns = rows_[static_cast<size_t>(i)].columns;
+      for (size_t slot = 0; slot < columns.size(); ++slot) {
+        survivors_[ends_[static_cast<size_t>(columns[slot])]++] = {static_cast<uint32_t>(i),
+                                                                   static_cast<uint32_t>(slot)};
+      }
+    }
+  }
+
+  double exact_score(int64_t query, int64_t key) const {
+    const MatrixView& q = queries_.matrix;
+    const MatrixView& k = keys_.matrix;
+    const size_t i = static_cast<size_t>(query);
+    const size_t j = static_cast<size_t>(key);
+    return kernels_.wide_dot(q.dtype, q.row(queries_.valid[i]), k.row(keys_.valid[j]), q.cols) *
+           queries_.inverse_norm[i] * keys_.inverse_norm[j];
   }
 
   const Kernels& kernels_;
@@ -197,12 +232,11 @@ class SparsemaxBlock {
   const Directions& keys_;
   const double temperature_;
   const double error_;
-  int64_t begin_ = 0;
   TileEngine<T> engine_;
   std::vector<SparsemaxCandidates<T>> rows_;
-  std::vector<int32_t> positions_;
-  std::vector<double> query_;
-  std::vector<double> key_;
+  std::vector<T> cuts_;  // what a score must exceed, per row
+  std::vector<Survivor> survivors_;
+  std::vector<size_t> ends_;
 };
 
 }  // namespace salt

@@ -1,45 +1,66 @@
 // Streams the products of one block of queries with all keys, tile by tile; no more than one tile ever exists.
 //
-// The engine packs queries once per block and keys once per tile, both scaled to unit length on the way (so no
-// normalised copy of either matrix exists), multiplies them with the packed product of simd/, and hands each tile to a
-// visitor. A score depends only on its own two rows: not on the block, the tile or the thread that computes it.
+// The engine packs queries once per block and keys once per tile, multiplies them with the packed product of simd/, and
+// hands each tile to a visitor. A score depends only on its own two rows: not on the block, the tile or the thread that
+// computes it.
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <vector>
 
-#include "directions.h"
-#include "simd/kernels.h"
+#include "aligned.h"
+#include "panels.h"
 
 namespace salt {
 
-constexpr int64_t kQueryBlock = 192;  // a multiple of every table's mr
-constexpr int64_t kKeyTile = 256;     // a multiple of every table's nr
+// Packing a key costs about as much as multiplying it with ten queries: many share it. Both are multiples of every
+// table's mr and nr; the packed block, tile and scores of one split of the depth fit in 2 MB of second-level cache.
+constexpr int64_t kQueryBlock = 384;
+constexpr int64_t kKeyTile = 128;
 
-// The kernels of one arithmetic type, so that the engine and the selections are written once.
+// Queries per block, so that `threads` find enough blocks to share evenly.
+inline int64_t query_block(int64_t queries, int threads) {
+  constexpr int64_t granule = 12;
+  constexpr int64_t smallest = 8 * granule;
+  const int64_t fewest = (queries + kQueryBlock - 1) / kQueryBlock;
+  const int64_t blocks = threads == 1 ? fewest : std::max<int64_t>(fewest, 4 * int64_t{threads});
+  const int64_t size = (queries + blocks - 1) / std::max<int64_t>(1, blocks);
+  return std::clamp((size + granule - 1) / granule * granule, smallest, kQueryBlock);
+}
+
+// The products of a block of queries and some keys; `marks` has a bit for each that exceeds its query's threshold.
 template <class T>
-struct Arithmetic;
+struct Tile {
+  int64_t first;  // the first key, among the valid keys
+  int64_t count;  // keys
+  const T* scores;
+  const uint32_t* marks;
+  int64_t ld_marks;
 
-template <>
-struct Arithmetic<float> {
-  static const Blocking& blocking(const Kernels& k) { return k.f32; }
-  static constexpr auto widen = &Kernels::widen_f32;
-  static constexpr auto gemm = &Kernels::gemm_f32;
-  static constexpr auto select = &Kernels::select_f32;
-  static constexpr auto combine = &Kernels::combine_f32;
-  static constexpr auto narrow = &Kernels::narrow_f32;
-};
+  bool any_marked(int64_t query) const {
+    uint32_t any = 0;
+    for (int64_t p = 0; p < ld_marks; ++p) {
+      any |= marks[query * ld_marks + p];
+    }
+    return any != 0;
+  }
 
-template <>
-struct Arithmetic<double> {
-  static const Blocking& blocking(const Kernels& k) { return k.f64; }
-  static constexpr auto widen = &Kernels::widen_f64;
-  static constexpr auto gemm = &Kernels::gemm_f64;
-  static constexpr auto select = &Kernels::select_f64;
-  static constexpr auto combine = &Kernels::combine_f64;
-  static constexpr auto narrow = &Kernels::narrow_f64;
+  // use(key, score) for every marked product of one query, keys ascending.
+  template <class Use>
+  void for_each_marked(int64_t query, Use use) const {
+    const T* row = scores + query * kKeyTile;
+    const uint32_t* words = marks + query * ld_marks;
+    const int64_t panel = kKeyTile / ld_marks;
+    for (int64_t begin = 0; begin < count; begin += panel) {
+      for (uint32_t bits = *words++; bits != 0; bits &= bits - 1) {
+        const int64_t j = begin + __builtin_ctz(bits);
+        if (j < count) {
+          use(first + j, row[j]);
+        }
+      }
+    }
+  }
 };
 
 // Working memory of one thread; grows to O(block x depth) and is reused from block to block.
@@ -47,83 +68,90 @@ template <class T>
 class TileEngine {
  public:
   explicit TileEngine(const Kernels& kernels)
-      : kernels_(kernels), blocking_(Arithmetic<T>::blocking(kernels)), tile_(kQueryBlock * kKeyTile) {}
+      : kernels_(kernels),
+        blocking_(Arithmetic<T>::blocking(kernels)),
+        packer_(kernels),
+        scores_(kQueryBlock * kKeyTile),
+        ld_marks_(kKeyTile / blocking_.nr),
+        marks_(static_cast<size_t>(kQueryBlock * ld_marks_)) {}
 
-  // For each tile of keys: visit(first, count, scores, ld), where scores[i * ld + j] is the product of query
-  // `query_begin + i` and key `first + j`, both counted among the valid rows.
+  // Calls visit(tile) for one tile of keys after the other, keys ascending. A product is marked when it exceeds
+  // thresholds[query - query_begin], with `either_sign` when its magnitude does; there is room for kQueryBlock of
+  // them, and visit may raise them. Queries and keys are counted among the valid rows.
   template <class Visit>
-  void run(const Directions& queries, int64_t query_begin, int64_t query_count, const Directions& keys, Visit visit) {
+  void run(const Directions& queries, int64_t query_begin, int64_t query_count, const Directions& keys,
+           const T* thresholds, bool either_sign, Visit visit) {
     const int64_t depth = queries.matrix.cols;
-    const int64_t m_panels = panels(query_count, blocking_.mr);
+    const int64_t split = split_of(depth);
+    const int64_t m_panels = packer_.panels(query_count, blocking_.mr);
     packed_queries_.resize(static_cast<size_t>(m_panels * blocking_.mr * depth));
-    packed_keys_.resize(static_cast<size_t>(kKeyTile * std::min(depth, blocking_.kc)));
+    packed_keys_.resize(static_cast<size_t>(kKeyTile * split));
     // Split along the depth first, so that each split of a panel is contiguous.
-    for (int64_t d = 0; d < depth; d += blocking_.kc) {
-      const int64_t n = std::min(blocking_.kc, depth - d);
-      pack(queries, query_begin, query_count, d, n, blocking_.mr, &packed_queries_[m_panels * blocking_.mr * d]);
+    for (int64_t d = 0; d < depth; d += split) {
+      const int64_t n = std::min(split, depth - d);
+      packer_.pack(queries, query_begin, query_count, d, n, blocking_.mr,
+                   &packed_queries_[m_panels * blocking_.mr * d]);
     }
     for (int64_t first = 0; first < keys.size(); first += kKeyTile) {
       const int64_t count = std::min(kKeyTile, keys.size() - first);
-      const int64_t n_panels = panels(count, blocking_.nr);
-      for (int64_t d = 0; d < depth; d += blocking_.kc) {
-        const int64_t n = std::min(blocking_.kc, depth - d);
-        pack(keys, first, count, d, n, blocking_.nr, packed_keys_.data());
-        (kernels_.*Arithmetic<T>::gemm)(m_panels, n_panels, n, &packed_queries_[m_panels * blocking_.mr * d],
-                                        packed_keys_.data(), tile_.data(), kKeyTile, d > 0);
+      for (int64_t d = 0; d < depth; d += split) {
+        const bool last = d + split >= depth;
+        const int64_t n = std::min(split, depth - d);
+        packer_.pack(keys, first, count, d, n, blocking_.nr, packed_keys_.data());
+        multiply(&packed_queries_[m_panels * blocking_.mr * d], m_panels, count, n, d > 0, last ? thresholds : nullptr,
+                 either_sign, last ? Ahead{&keys, first + kKeyTile, 0} : Ahead{&keys, first, d + split});
       }
-      visit(first, count, tile_.data(), kKeyTile);
+      visit(Tile<T>{first, count, scores_.data(), marks_.data(), ld_marks_});
     }
   }
 
  private:
-  static int64_t panels(int64_t rows, int64_t width) { return (rows + width - 1) / width; }
+  // Where the rows that are packed next begin.
+  struct Ahead {
+    const Directions* keys;
+    int64_t first;
+    int64_t depth_begin;
 
-  // Panels of `width` rows side by side: out[panel][d][row]. Rows past the end are zero.
-  void pack(const Directions& side, int64_t begin, int64_t count, int64_t depth_begin, int64_t depth, int64_t width,
-            T* out) {
-    row_.resize(static_cast<size_t>(depth));
-    wide_row_.resize(static_cast<size_t>(depth));
-    for (int64_t i = 0; i < panels(count, width) * width; ++i) {
-      T* column = out + (i / width) * width * depth + i % width;
-      if (i >= count) {
-        for (int64_t d = 0; d < depth; ++d) {
-          column[d * width] = 0;
+    const void* row(int64_t i) const {
+      const int64_t index = std::min(first + i, keys->size() - 1);
+      return keys->matrix.at(keys->valid[static_cast<size_t>(index)], depth_begin);
+    }
+  };
+
+  // scores_ = or += the product of packed queries and packed_keys_; marks_ too where there are thresholds.
+  void multiply(const T* a, int64_t m_panels, int64_t count, int64_t depth, bool accumulate, const T* thresholds,
+                bool either_sign, const Ahead& ahead) {
+    const int64_t mr = blocking_.mr;
+    const int64_t nr = blocking_.nr;
+    const int64_t n_panels = packer_.panels(count, nr);
+    for (int64_t j = 0; j < n_panels; ++j) {  // one panel of keys stays in the first-level cache, queries stream past
+      const T* b = &packed_keys_[static_cast<size_t>(j * nr * depth)];
+      for (int64_t i = 0; i < m_panels; ++i) {
+        T* c = &scores_[static_cast<size_t>(i * mr * kKeyTile + j * nr)];
+        (kernels_.*Arithmetic<T>::gemm)(depth, a + i * mr * depth, b, c, kKeyTile, accumulate,
+                                        ahead.row(j * m_panels + i));
+        if (thresholds != nullptr) {
+          (kernels_.*Arithmetic<T>::mark)(c, kKeyTile, thresholds + i * mr, either_sign,
+                                          &marks_[static_cast<size_t>(i * mr * ld_marks_ + j)], ld_marks_);
         }
-        continue;
-      }
-      const T* row = scaled_row(side, begin + i, depth_begin, depth);
-      for (int64_t d = 0; d < depth; ++d) {
-        column[d * width] = row[d];
       }
     }
   }
 
-  const T* scaled_row(const Directions& side, int64_t index, int64_t depth_begin, int64_t depth) {
-    const double scale = side.inverse_norm[static_cast<size_t>(index)];
-    const void* in = side.matrix.at(side.valid[static_cast<size_t>(index)], depth_begin);
-    const DType dtype = side.matrix.dtype;
-    if (scale > 1e-30 && scale < 1e30) {
-      (kernels_.*Arithmetic<T>::widen)(dtype, in, depth, row_.data());
-      const T factor = static_cast<T>(scale);
-      for (int64_t d = 0; d < depth; ++d) {
-        row_[static_cast<size_t>(d)] *= factor;
-      }
-    } else {  // the scale itself would leave float32's range
-      kernels_.widen_f64(dtype, in, depth, wide_row_.data());
-      for (int64_t d = 0; d < depth; ++d) {
-        row_[static_cast<size_t>(d)] = static_cast<T>(wide_row_[static_cast<size_t>(d)] * scale);
-      }
-    }
-    return row_.data();
+  // The depth in as few equal splits as `kc` allows.
+  int64_t split_of(int64_t depth) const {
+    const int64_t splits = std::max<int64_t>(1, (depth + blocking_.kc - 1) / blocking_.kc);
+    return std::max<int64_t>(1, (depth + splits - 1) / splits);
   }
 
   const Kernels& kernels_;
   const Blocking& blocking_;
-  std::vector<T> tile_;
-  std::vector<T> packed_queries_;
-  std::vector<T> packed_keys_;
-  std::vector<T> row_;
-  std::vector<double> wide_row_;
+  PanelPacker<T> packer_;
+  AlignedVector<T> scores_;
+  const int64_t ld_marks_;
+  AlignedVector<uint32_t> marks_;
+  AlignedVector<T> packed_queries_;
+  AlignedVector<T> packed_keys_;
 };
 
 }  // namespace salt

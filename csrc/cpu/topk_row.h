@@ -22,20 +22,17 @@ class TopkRow {
     }
   };
 
-  void reset() {
-    entries_.clear();
-    cut_ = -std::numeric_limits<T>::infinity();
-  }
+  void reset() { entries_.clear(); }
 
-  // Tiles must come in ascending order: a later column that only equals the k-th best then ranks behind it.
-  void add(const Kernels& kernels, const T* scores, int64_t first, int64_t count, int64_t k, int32_t* positions) {
-    const int64_t chosen = (kernels.*Arithmetic<T>::select)(scores, count, cut_, positions);
-    for (int64_t i = 0; i < chosen; ++i) {
-      entries_.push_back({scores[positions[i]], first + positions[i]});
-    }
-    if (static_cast<int64_t>(entries_.size()) >= std::max<int64_t>(64, 2 * k)) {
-      keep_best(k);
-    }
+  // Columns must come in ascending order: a later one that only equals the k-th best ranks behind it.
+  void add(int64_t column, T score) { entries_.push_back({score, column}); }
+
+  bool wants_pruning(int64_t k) const { return static_cast<int64_t>(entries_.size()) >= std::max<int64_t>(64, 2 * k); }
+
+  // Drops what is not among the k best; returns the cut that later scores must exceed.
+  T prune(int64_t k) {
+    keep_best(k);
+    return entries_.back().score;
   }
 
   // The best entries, in rank order; fewer than k where fewer were seen.
@@ -50,12 +47,10 @@ class TopkRow {
     if (static_cast<int64_t>(entries_.size()) >= k) {
       std::nth_element(entries_.begin(), entries_.begin() + (k - 1), entries_.end());
       entries_.resize(static_cast<size_t>(k));
-      cut_ = entries_.back().score;
     }
   }
 
   std::vector<Entry> entries_;
-  T cut_ = -std::numeric_limits<T>::infinity();
 };
 
 }  // namespace salt

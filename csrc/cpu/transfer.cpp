@@ -57,6 +57,7 @@ template <class Aux>
 Supports next_batch(const Inputs& in, int threads, std::atomic<int64_t>& next) {
   const Kernels& kernel = kernels();
   const int64_t queries = in.aux_new.size();
+  const int64_t block_size = query_block(queries, threads);
   std::atomic<int64_t> entries{0};
   Supports batch;
 #pragma omp parallel num_threads(threads)
@@ -66,11 +67,11 @@ Supports next_batch(const Inputs& in, int threads, std::atomic<int64_t>& next) {
     std::vector<int64_t> support;
     std::vector<double> p;
     while (entries < kBatchEntries) {
-      const int64_t begin = next.fetch_add(kQueryBlock);
+      const int64_t begin = next.fetch_add(block_size);
       if (begin >= queries) {
         break;
       }
-      const int64_t count = std::min(kQueryBlock, queries - begin);
+      const int64_t count = std::min(block_size, queries - begin);
       search.run(begin, count);
       for (int64_t i = 0; i < count; ++i) {
         search.finish(i, support, p);

@@ -1,6 +1,9 @@
 // Weighted sums of rows of a table. Part of generic.inl.h, whose vector types it uses.
 #pragma once
 
+#include "elements.inl.h"
+#include "vectors.inl.h"
+
 namespace salt {
 namespace {
 

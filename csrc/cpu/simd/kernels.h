@@ -10,7 +10,8 @@
 
 namespace salt {
 
-// Blocking of the packed matrix product: panels of `mr` left rows and `nr` right rows, depth split into `kc`.
+// Blocking of the packed matrix product: panels of `mr` left rows and `nr` right rows (at most 32), splits of the depth
+// of at most `kc`.
 struct Blocking {
   int64_t mr;
   int64_t nr;
@@ -32,19 +33,33 @@ struct Kernels {
   void (*narrow_f32)(DType dtype, const float* in, int64_t n, void* out);
   void (*narrow_f64)(DType dtype, const double* in, int64_t n, void* out);
 
-  // C (m_panels * mr rows, n_panels * nr columns, leading dimension ldc) = or += A B^T, both packed: panel p of A holds
-  // depth x mr values, panel p of B depth x nr. Accumulates in the type of C, in the order of the depth.
-  void (*gemm_f32)(int64_t m_panels, int64_t n_panels, int64_t depth, const float* a, const float* b, float* c,
-                   int64_t ldc, bool accumulate);
-  void (*gemm_f64)(int64_t m_panels, int64_t n_panels, int64_t depth, const double* a, const double* b, double* c,
-                   int64_t ldc, bool accumulate);
+  // One panel of `width` rows side by side, each times its scale: out[d * width + r] = rows[r][d] * scales[r].
+  void (*pack_f32)(const void* const* rows, const float* scales, int64_t depth, int64_t width, float* out);
+  void (*pack_f64)(const void* const* rows, const double* scales, int64_t depth, int64_t width, double* out);
 
-  // Positions i in ascending order with in[i] > threshold; returns how many.
-  int64_t (*select_f32)(const float* in, int64_t n, float threshold, int32_t* positions);
-  int64_t (*select_f64)(const double* in, int64_t n, double threshold, int32_t* positions);
+  // C (mr x nr, leading dimension ldc) = or += A B^T of one panel each: A holds depth x mr values, B depth x nr.
+  // Accumulates in the type of C, in the order of the depth. Meanwhile as many elements at `ahead` are brought into the
+  // cache; any address will do.
+  void (*gemm_f32)(int64_t depth, const float* a, const float* b, float* c, int64_t ldc, bool accumulate,
+                   const void* ahead);
+  void (*gemm_f64)(int64_t depth, const double* a, const double* b, double* c, int64_t ldc, bool accumulate,
+                   const void* ahead);
+
+  // For each row i of C (mr x nr): bit j of marks[i * ld_marks] tells whether element j, or with `either_sign` its
+  // magnitude, exceeds thresholds[i].
+  void (*mark_f32)(const float* c, int64_t ldc, const float* thresholds, bool either_sign, uint32_t* marks,
+                   int64_t ld_marks);
+  void (*mark_f64)(const double* c, int64_t ldc, const double* thresholds, bool either_sign, uint32_t* marks,
+                   int64_t ld_marks);
+
+  // The sum in float64 of what exceeds the threshold; `count` becomes how many.
+  double (*sum_above_f32)(const float* in, int64_t n, double threshold, int64_t* count);
+  double (*sum_above_f64)(const double* in, int64_t n, double threshold, int64_t* count);
+
+  // The inner product, in float64, of two rows of any element type.
+  double (*wide_dot)(DType dtype, const void* x, const void* y, int64_t n);
 
   // acc[i] += weight * row[i].
-  void (*axpy_f32)(DType dtype, float weight, const void* row, int64_t n, float* acc);
   void (*axpy_f64)(DType dtype, double weight, const void* row, int64_t n, double* acc);
 
   // out[i] = sum over e < count, in this order, of weights[e] * table[rows[e]][i], narrowed to `dtype`, the table's
@@ -72,6 +87,10 @@ struct Kernels {
   double (*inverse_trace_bound)(int64_t n, int64_t ld, const double* factor, double* workspace);
   // (x, y) = (c x - s y, s x + c y): one Jacobi rotation.
   void (*rotate)(double* x, double* y, int64_t n, double c, double s);
+
+  // The core's ceiling: multiply-adds without any memory. Returns how many; `last` becomes one of the results.
+  int64_t (*multiply_adds_f32)(int64_t rounds, float* last);
+  int64_t (*multiply_adds_f64)(int64_t rounds, double* last);
 };
 
 const Kernels& kernels_portable();

@@ -1,12 +1,42 @@
-// Sums and products of whole vectors. Part of generic.inl.h, whose vector types it uses.
+// The compiler's vector types, as wide as the instruction set in hand. Part of generic.inl.h.
 #pragma once
+
+#include <cstdint>
 
 namespace salt {
 namespace {
 
+constexpr int64_t kF32Lanes = SALT_VECTOR_BYTES / 4;
+constexpr int64_t kF64Lanes = SALT_VECTOR_BYTES / 8;
+
+typedef float VecF32 __attribute__((vector_size(SALT_VECTOR_BYTES)));
+typedef double VecF64 __attribute__((vector_size(SALT_VECTOR_BYTES)));
+typedef int64_t VecI64 __attribute__((vector_size(SALT_VECTOR_BYTES)));
+typedef float HalfVecF32 __attribute__((vector_size(SALT_VECTOR_BYTES / 2)));  // as many lanes as VecF64
+
 template <class T>
-void axpy(DType dtype, T weight, const void* row, int64_t n, T* acc) {
-  for_each_widened<T>(dtype, row, n, [weight, acc](int64_t i, T value) { acc[i] += weight * value; });
+struct VectorOf;
+template <>
+struct VectorOf<float> {
+  using Vec = VecF32;
+  static constexpr int64_t lanes = kF32Lanes;
+};
+template <>
+struct VectorOf<double> {
+  using Vec = VecF64;
+  static constexpr int64_t lanes = kF64Lanes;
+};
+
+template <class T>
+inline typename VectorOf<T>::Vec load(const T* in) {
+  typename VectorOf<T>::Vec v;
+  __builtin_memcpy(&v, in, sizeof(v));
+  return v;
+}
+
+template <class T>
+inline void store(T* out, typename VectorOf<T>::Vec v) {
+  __builtin_memcpy(out, &v, sizeof(v));
 }
 
 inline double sum_lanes(VecF64 v) {
@@ -44,29 +74,14 @@ inline QuadF64 sum_lanes(VecF64 a, VecF64 b, VecF64 c, VecF64 d) {
 }
 #endif
 
-double dot(const double* x, const double* y, int64_t n) {
-  VecF64 acc0 = {};
-  VecF64 acc1 = {};
-  int64_t i = 0;
-  for (; i + 2 * kF64Lanes <= n; i += 2 * kF64Lanes) {
-    acc0 += load(x + i) * load(y + i);
-    acc1 += load(x + i + kF64Lanes) * load(y + i + kF64Lanes);
-  }
-  double sum = sum_lanes(acc0 + acc1);
-  for (; i < n; ++i) {
-    sum += x[i] * y[i];
-  }
-  return sum;
+// As many float32 as VecF64 has lanes, widened.
+inline VecF64 load_wide(const void* in) {
+  HalfVecF32 narrow;
+  __builtin_memcpy(&narrow, in, sizeof(narrow));
+  return __builtin_convertvector(narrow, VecF64);
 }
-
-void rotate(double* x, double* y, int64_t n, double c, double s) {
-  for (int64_t i = 0; i < n; ++i) {
-    const double xi = x[i];
-    const double yi = y[i];
-    x[i] = c * xi - s * yi;
-    y[i] = s * xi + c * yi;
-  }
-}
+inline VecF64 load_wide(const float* in) { return load_wide(static_cast<const void*>(in)); }
+inline VecF64 load_wide(const double* in) { return load(in); }
 
 }  // namespace
 }  // namespace salt
