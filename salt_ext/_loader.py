@@ -90,14 +90,10 @@ def _load_operators() -> ctypes.CDLL:
     return library
 
 
-def _preload_cuda_libraries() -> None:
-    """Maps cuBLAS and cuSOLVER from the pip packages beside torch, whose folder the dynamic linker does not know.
-
-    torch maps cuSOLVER itself only when it is first asked for linear algebra.
-    """
-    for pattern in ("libcublas.so.*", "libcusolver.so.*"):
-        for path in sorted(Path(torch.__file__).parent.parent.glob(f"nvidia/cu*/lib/{pattern}")):
-            ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+def _preload_cublas() -> None:
+    """Maps cuBLAS from the pip packages beside torch, whose folder the dynamic linker does not know."""
+    for path in sorted(Path(torch.__file__).parent.parent.glob("nvidia/cu*/lib/libcublas.so.*")):
+        ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
 
 
 def load_cuda_library(path: Path | None) -> str:
@@ -110,7 +106,7 @@ def load_cuda_library(path: Path | None) -> str:
         try:
             _register(path)
         except OSError:
-            _preload_cuda_libraries()
+            _preload_cublas()
             _register(path)
     except (OSError, RuntimeError) as error:
         first_line = str(error).strip().splitlines()[0]
@@ -119,8 +115,8 @@ def load_cuda_library(path: Path | None) -> str:
 
 
 def _cuda_versions() -> dict[str, str]:
-    """CUDA that compiled the library, cuBLAS and cuSOLVER that it was loaded with, as "major.minor"."""
-    parts = {name: (ctypes.c_int * 2)() for name in ("cuda", "cublas", "cusolver")}
+    """CUDA that compiled the library and cuBLAS that it was loaded with, as "major.minor"."""
+    parts = {name: (ctypes.c_int * 2)() for name in ("cuda", "cublas")}
     ctypes.CDLL(str(find_library("libsalt_cuda.so"))).salt_cuda_versions(*parts.values())
     return {name: f"{major}.{minor}" for name, (major, minor) in parts.items()}
 

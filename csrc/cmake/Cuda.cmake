@@ -1,4 +1,4 @@
-# SALT_CUDA=AUTO|ON|OFF: whether libsalt_cuda is built. AUTO builds it when nvcc, cuBLAS and cuSOLVER are all found and
+# SALT_CUDA=AUTO|ON|OFF: whether libsalt_cuda is built. AUTO builds it when nvcc and cuBLAS are found and
 # says in one line what is missing otherwise; ON fails naming it. Sets salt_cuda_architectures and salt_cuda_missing.
 salt_option(SALT_CUDA AUTO)
 string(TOUPPER "${SALT_CUDA}" SALT_CUDA)
@@ -50,9 +50,6 @@ else()
     set(salt_cuda_roots "${toolkit}" "${site_packages}/nvidia/cu${CMAKE_MATCH_1}")
     add_library(salt_cuda_libraries INTERFACE)
     salt_find_cuda_library(cublas cublas_v2.h)
-    salt_find_cuda_library(cusolver cusolverDn.h)
-    # cuSOLVER's headers and library stand on cuSPARSE.
-    salt_find_cuda_library(cusparse cusparse.h)
   else()
     set(salt_cuda_missing nvcc)
   endif()

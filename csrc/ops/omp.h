@@ -13,6 +13,7 @@
 // NaN           a non-finite element is an error; so are k < 1 and a negative or non-finite tolerance
 // Empty         Q = 0 gives [0,k]; K = 0 or D = 0 leave every slot unused
 // Memory        O(threads * block * (D + k D)), never Q x K, never K x K
+// CUDA          correlations are decided in float64; min(k, K, D) above 12,288 is an error
 #pragma once
 
 #include "tensors.h"

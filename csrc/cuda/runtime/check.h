@@ -1,9 +1,8 @@
-// Every call of CUDA, cuBLAS and cuSOLVER goes through these: a failure names the call, the place and the reason.
+// Every call of CUDA and cuBLAS goes through these: a failure names the call, the place and the reason.
 #pragma once
 
 #include <cublas_v2.h>
 #include <cuda_runtime.h>
-#include <cusolverDn.h>
 
 #include <sstream>
 #include <stdexcept>
@@ -25,12 +24,6 @@ inline void check(cudaError_t status, const char* call, const char* file, int li
 inline void check(cublasStatus_t status, const char* call, const char* file, int line) {
   if (status != CUBLAS_STATUS_SUCCESS) {
     call_failed(cublasGetStatusString(status), static_cast<int>(status), call, file, line);
-  }
-}
-
-inline void check(cusolverStatus_t status, const char* call, const char* file, int line) {
-  if (status != CUSOLVER_STATUS_SUCCESS) {
-    call_failed("cuSOLVER failed", static_cast<int>(status), call, file, line);
   }
 }
 
