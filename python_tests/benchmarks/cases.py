@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 import vectorised
-from harness import Case, with_threads
+from harness import Case, again, with_threads
+from job import whole_job
 from stages import arrays
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -71,17 +72,6 @@ def gather_and_gram(col: Tensor, anchors: Tensor) -> Callable[[], None]:
             torch.index_select(anchors, 0, part, out=rows)
             batched = rows.view(batch, size, -1)
             torch.bmm(batched, batched.mT, out=gram)
-
-    return run
-
-
-def again(times: int, function: Callable[[], Any]) -> Callable[[], Any]:
-    """A short op long enough for the clock: the same thing some times over."""
-
-    def run() -> Any:
-        for _ in range(times - 1):
-            function()
-        return function()
 
     return run
 
@@ -219,4 +209,5 @@ CASES = {
     **_OPS,
     **{f"{name}, two threads": on_two_threads(build) for name, build in _OPS.items()},
     "cosine_sparsemax, 8 times the rows": linear,
+    "whole job": whole_job,
 }

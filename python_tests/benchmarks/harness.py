@@ -113,3 +113,14 @@ def with_threads(count: int, function: Callable[[], Any]) -> Callable[[], Any]:
         return function()
 
     return run
+
+
+def again(times: int, function: Callable[[], Any]) -> Callable[[], Any]:
+    """A short op long enough for the clock: the same thing some times over."""
+
+    def run() -> Any:
+        for _ in range(times - 1):
+            function()
+        return function()
+
+    return run
