@@ -191,7 +191,7 @@ def on_two_threads(build: Callable[[], Case]) -> Callable[[], Case]:
 
 
 def linear() -> Case:
-    """Eight calls of an eighth of the rows beside one call of all: the cost of a token must not grow with their number."""
+    """Eight calls of an eighth of the rows beside one call of all: a token must not cost more where there are more."""
     rows, keys = arrays(4096, 2048, 300, 8, 8)[:2]
     return Case(
         "cosine_sparsemax, 8 times the rows",

@@ -21,7 +21,7 @@ MARGIN = 0.75
 
 
 def machine_class() -> str:
-    """Who made the CPU, the kernels in use and the ones torch's references use: ratios hold for no other combination."""
+    """Who made the CPU, the kernels in use and those of torch's references: ratios hold for no other combination."""
     vendor = next(
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "vendor_id" in line),
         "unknown",

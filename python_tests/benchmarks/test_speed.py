@@ -1,4 +1,4 @@
-"""No case is slower, beside its reference, than floors.toml says; and 1.5 times the work is too slow for every floor."""
+"""No case is slower, beside its reference, than floors.toml says; and 1.5 times the work is too slow for all floors."""
 
 from __future__ import annotations
 
