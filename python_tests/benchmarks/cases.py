@@ -122,9 +122,9 @@ def lstsq_weights() -> Case:
     expected = vectorised.weights(crow, col, new, shared)
     return Case(
         "lstsq_weights",
-        lambda: ops.lstsq_weights(crow, col, new, shared),
-        lambda: ops.lstsq_weights(few, col[: few[-1]], new[: NEW // 2], shared),
-        gather_and_gram(col, shared),
+        again(4, lambda: ops.lstsq_weights(crow, col, new, shared)),
+        again(4, lambda: ops.lstsq_weights(few, col[: few[-1]], new[: NEW // 2], shared)),
+        again(4, gather_and_gram(col, shared)),
         lambda result: close(result, expected, 1e-4),
     )
 
@@ -135,9 +135,9 @@ def csr_matmul() -> Case:
     source = data()[4]
     return Case(
         "csr_matmul",
-        again(6, lambda: ops.csr_matmul(crow, col, weights(), source)),
-        again(6, lambda: ops.csr_matmul(few, columns, weights()[:end], source)),
-        again(6, lambda: vectorised.combine(crow, col, weights(), source)),
+        again(12, lambda: ops.csr_matmul(crow, col, weights(), source)),
+        again(12, lambda: ops.csr_matmul(few, columns, weights()[:end], source)),
+        again(12, lambda: vectorised.combine(crow, col, weights(), source)),
         lambda result: close(result, vectorised.combine(crow, col, weights(), source), 1e-5),
     )
 
