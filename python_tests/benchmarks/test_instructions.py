@@ -1,4 +1,4 @@
-"""The noise-free second opinion: no op takes more instructions for a small call than instructions.toml allows."""
+"""The noise-free second opinion: no op takes more instructions for a small call than instructions.toml says."""
 
 from __future__ import annotations
 
@@ -27,3 +27,5 @@ def test_instructions_stay_within_the_budget(op: str, isa: str, counts: dict[str
     if budget is None:
         pytest.skip(f"instructions.toml has no {name!r} for {counted.compiler()!r}: run counted.py --write")
     assert counts[name] <= counted.TOLERANCE * budget
+    # A budget that is far too high would let the next slowdown through.
+    assert budget <= counted.TOLERANCE * counts[name], "faster than its budget: run counted.py --write"
