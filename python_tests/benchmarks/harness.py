@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-ROUNDS = 9
+ROUNDS = 7
 BATCHES = 3
 
 

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 import salt_ext
 
-TOKENS, HIDDEN, DONOR_HIDDEN = 6000, 512, 256
+TOKENS, HIDDEN, DONOR_HIDDEN = 3000, 512, 256
 TABLE = "model.embed_tokens.weight"
 
 
