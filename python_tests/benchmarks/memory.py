@@ -37,15 +37,15 @@ TABLES = ("model.embed_tokens.weight", "lm_head.weight")
 GB = 10**9
 
 
-def tokenizer(letters: str) -> Any:
-    """A byte-level BPE tokenizer of all short words of these letters, as far as `TOKENS` go."""
+def tokenizer(letters: str, size: int = TOKENS) -> Any:
+    """A byte-level BPE tokenizer of all short words of these letters, as far as `size` goes."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     spaced = "Ġ" + letters
     words = ["".join(word) for length in (1, 2) for word in product(spaced, *[letters] * length)]
     vocabulary = ["<s>", "</s>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    words = words[: TOKENS - len(vocabulary)]
+    words = words[: size - len(vocabulary)]
     vocabulary += words
     merges = [(word[:-1], word[-1]) for word in words]
     inner = Tokenizer(models.BPE({token: number for number, token in enumerate(vocabulary)}, merges))
