@@ -17,7 +17,8 @@ __device__ __forceinline__ void multiply_add(double (&c)[4], const double (&uppe
 #ifndef __CUDACC__
   emulated_dmma_16x8x16(c, upper, lower, b);
 #elif !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
-  asm("mma.sync.aligned.m16n8k16.row.col.f64.f64.f64.f64 {%0, %1, %2, %3}, {%4, %5, %6, %7, %8, %9, %10, %11}, "
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f64.f64.f64.f64 {%0, %1, %2, %3}, {%4, %5, %6, %7, %8, %9, %10, %11}, "
       "{%12, %13, %14, %15}, {%0, %1, %2, %3};"
       : "+d"(c[0]), "+d"(c[1]), "+d"(c[2]), "+d"(c[3])
       : "d"(upper[0]), "d"(lower[0]), "d"(upper[1]), "d"(lower[1]), "d"(upper[2]), "d"(lower[2]), "d"(upper[3]),
@@ -25,12 +26,12 @@ __device__ __forceinline__ void multiply_add(double (&c)[4], const double (&uppe
 #else
 #pragma unroll
   for (int s = 0; s < 4; ++s) {
-    asm("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
-        : "+d"(c[0]), "+d"(c[1])
-        : "d"(upper[s]), "d"(b[s]));
-    asm("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
-        : "+d"(c[2]), "+d"(c[3])
-        : "d"(lower[s]), "d"(b[s]));
+    asm volatile("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
+                 : "+d"(c[0]), "+d"(c[1])
+                 : "d"(upper[s]), "d"(b[s]));
+    asm volatile("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
+                 : "+d"(c[2]), "+d"(c[3])
+                 : "d"(lower[s]), "d"(b[s]));
   }
 #endif
 }
