@@ -144,6 +144,17 @@ def set_cpu_isa(name: str) -> None:
         raise ValueError(f"instruction set {name!r} is not available; compiled in: {build_info()['isa_variants']}")
 
 
+def runnable_cpu_isas() -> list[str]:
+    """The instruction sets that this build and this CPU have, narrowest first; for tests and measurements."""
+    before, found = cpu_isa(), []
+    for name in build_info()["isa_variants"].split():
+        with suppress(ValueError):
+            set_cpu_isa(name)
+            found.append(name)
+    set_cpu_isa(before)
+    return found
+
+
 def backends() -> dict[str, Backend]:
     """What the operators can run on in this process, and why not where they cannot.
 

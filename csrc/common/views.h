@@ -23,6 +23,11 @@ struct MatrixView {
   SALT_HOST_DEVICE const void* at(int64_t index, int64_t col) const {
     return static_cast<const char*>(data) + (index * row_stride + col) * element_size(dtype);
   }
+  // Whether every row begins at a multiple of `bytes`.
+  bool rows_begin_on(int64_t bytes) const {
+    return static_cast<int64_t>(reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(bytes)) == 0 &&
+           row_stride * element_size(dtype) % bytes == 0;
+  }
   MatrixView slice(int64_t begin, int64_t count) const { return {row(begin), dtype, count, cols, row_stride}; }
 };
 

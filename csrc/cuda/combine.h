@@ -1,6 +1,7 @@
 // Starts the kernels of kernels/combine.cuh for the types at hand.
 #pragma once
 
+#include "convert.h"
 #include "kernels/combine.cuh"
 #include "runtime/launch.h"
 
@@ -11,9 +12,8 @@ namespace salt::cuda {
 template <class Accumulator>
 void combine(const Context& context, const CsrView& csr, const Accumulator* weights, const MatrixView& dense,
              void* out) {
-  const int64_t row_bytes = dense.row_stride * element_size(dense.dtype);
-  const auto address = reinterpret_cast<uintptr_t>(dense.data) | reinterpret_cast<uintptr_t>(out);
-  const bool vectorised = address % 16 == 0 && row_bytes % 16 == 0 && dense.cols * element_size(dense.dtype) % 16 == 0;
+  const MatrixView result{out, dense.dtype, csr.rows, dense.cols, dense.cols};
+  const bool vectorised = dense.rows_begin_on(16) && result.rows_begin_on(16);
   with_element(dense.dtype, [&]<class Element>() {
     if constexpr (sizeof(Element) <= sizeof(Accumulator)) {
       launch(context, combine_rows<Accumulator, Element>, {dense.cols == 0 ? 0 : csr.rows, kCombineThreads}, csr,
@@ -30,8 +30,7 @@ void combine_converted(const Context& context, const CsrView& csr, const Weight*
     combine(context, csr, weights, dense, out);
   } else {
     const Buffer<Accumulator> converted = context.allocate<Accumulator>(csr.nnz);
-    launch(context, convert<Weight, Accumulator>, {blocks_for(csr.nnz, kCombineThreads), kCombineThreads}, weights,
-           csr.nnz, converted.data());
+    convert(context, weights, csr.nnz, converted.data());
     combine(context, csr, static_cast<const Accumulator*>(converted.data()), dense, out);
   }
 }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "../ops/cosine_sparsemax.h"
+#include "convert.h"
 #include "search.h"
 
 namespace salt::cuda {
@@ -14,19 +15,9 @@ constexpr int kThreads = 256;
 // Row ends behind those of the blocks before.
 __global__ void __launch_bounds__(kThreads)
     shift_rows(const int64_t* crow, int64_t rows, int64_t before, int64_t* shifted) {
-  const int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  const int64_t row = thread_of_grid();
   if (row < rows) {
     shifted[row] = before + crow[row + 1];
-  }
-}
-
-template <class Element>
-__global__ void __launch_bounds__(kThreads)
-    store_entries(const int64_t* col, const double* weights, int64_t count, int64_t* col_out, Element* values) {
-  const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += stride) {
-    col_out[i] = col[i];
-    values[i] = round_to<Element>(weights[i]);
   }
 }
 
@@ -55,10 +46,10 @@ std::tuple<Tensor, Tensor, Tensor> cosine_sparsemax(const Tensor& queries, const
   for (const BlockSupport& block : blocks) {
     launch(context, shift_rows, {blocks_for(block.rows, kThreads), kThreads}, block.crow.data(), block.rows, entry,
            crow_data + 1 + row);
+    SALT_CALL(cudaMemcpyAsync(col_data + entry, block.col.data(), static_cast<size_t>(block.nnz) * sizeof(int64_t),
+                              cudaMemcpyDeviceToDevice, context.stream()));
     with_element(query_view.dtype, [&]<class Element>() {
-      launch(context, store_entries<Element>, {blocks_for(block.nnz, kThreads), kThreads}, block.col.data(),
-             block.weights.data(), block.nnz, col_data + entry,
-             static_cast<Element*>(values.mutable_data_ptr()) + entry);
+      convert(context, block.weights.data(), block.nnz, static_cast<Element*>(values.mutable_data_ptr()) + entry);
     });
     row += block.rows;
     entry += block.nnz;

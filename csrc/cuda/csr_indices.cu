@@ -1,7 +1,6 @@
-#include <limits>
-
 #include "csr_indices.h"
 #include "kernels/block.cuh"
+#include "kernels/findings.cuh"
 #include "runtime/launch.h"
 
 namespace salt::cuda {
@@ -9,7 +8,7 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// What is wrong, row by row; the lowest row counts. kNoRow: nothing.
+// What is wrong, row by row; the lowest row counts. kNothingFound: nothing.
 struct Findings {
   long long fall;     // crow_indices fall after this row
   long long columns;  // columns of this row are no strictly ascending numbers in range
@@ -17,17 +16,13 @@ struct Findings {
   long long last;     // crow_indices[rows]
 };
 
-constexpr long long kNoRow = std::numeric_limits<long long>::max();
-
 __global__ void start(CsrView csr, Findings* findings) {
-  *findings = {kNoRow, kNoRow, csr.crow[0], csr.crow[csr.rows]};
+  *findings = {kNothingFound, kNothingFound, csr.crow[0], csr.crow[csr.rows]};
 }
 
 // One warp per row. A row whose bounds are wrong is not followed.
 __global__ void look(CsrView csr, Findings* findings) {
-  const int64_t stride = static_cast<int64_t>(gridDim.x) * warps_of_block();
-  for (int64_t row = static_cast<int64_t>(blockIdx.x) * warps_of_block() + warp_index(); row < csr.rows;
-       row += stride) {
+  for (int64_t row = warp_of_grid(); row < csr.rows; row += warps_of_grid()) {
     const int64_t begin = csr.crow[row];
     const int64_t end = csr.crow[row + 1];
     if (begin > end) {
@@ -56,9 +51,9 @@ void check_csr_indices(const Context& context, const CsrView& csr) {
   SALT_CHECK(found.first == 0, "crow_indices: found ", found.first, " at the start, expected 0");
   SALT_CHECK(found.last == csr.nnz, "crow_indices: found ", found.last, " at the end, expected ", csr.nnz,
              " (the length of col_indices)");
-  SALT_CHECK(found.fall == kNoRow, "crow_indices: found a fall after row ", found.fall,
+  SALT_CHECK(found.fall == kNothingFound, "crow_indices: found a fall after row ", found.fall,
              ", expected numbers that never fall");
-  SALT_CHECK(found.columns == kNoRow, "col_indices: found columns of row ", found.columns,
+  SALT_CHECK(found.columns == kNothingFound, "col_indices: found columns of row ", found.columns,
              " that are out of order, repeated or out of range, expected strictly ascending columns in 0..",
              csr.cols - 1);
 }

@@ -13,8 +13,7 @@ constexpr int kThreads = 128;
 template <class Element, class Result>
 __global__ void __launch_bounds__(kThreads)
     sample_products(CsrView csr, MatrixView lhs, MatrixView rhs, Result* values) {
-  const int64_t stride = static_cast<int64_t>(gridDim.x) * warps_of_block();
-  for (int64_t e = static_cast<int64_t>(blockIdx.x) * warps_of_block() + warp_index(); e < csr.nnz; e += stride) {
+  for (int64_t e = warp_of_grid(); e < csr.nnz; e += warps_of_grid()) {
     int64_t row = 0;
     for (int64_t above = csr.rows; above - row > 1;) {
       const int64_t middle = row + (above - row) / 2;

@@ -1,6 +1,7 @@
 #include <torch/csrc/stable/library.h>
 
 #include "../ops/lstsq_weights.h"
+#include "convert.h"
 #include "csr_indices.h"
 #include "kernels/row_checks.cuh"
 #include "row_solver.h"
@@ -57,8 +58,7 @@ Tensor lstsq_weights(const Tensor& crow, const Tensor& col, const Tensor& querie
     const Tensor dense = torch::stable::contiguous(*sample_weights);
     p = context.allocate<double>(csr.nnz);
     with_element(dtype_of(dense, "sample_weights"), [&]<class Element>() {
-      launch(context, convert_elements<Element, double>, {blocks_for(csr.nnz, kCheckThreads), kCheckThreads},
-             static_cast<const Element*>(dense.const_data_ptr()), csr.nnz, p.data());
+      convert(context, static_cast<const Element*>(dense.const_data_ptr()), csr.nnz, p.data());
     });
   }
   const int64_t longest = check_rows(context, csr, anchor_view, p.data());
@@ -73,8 +73,7 @@ Tensor lstsq_weights(const Tensor& crow, const Tensor& col, const Tensor& querie
   const Buffer<double> weights = context.allocate<double>(csr.nnz);
   solve_rows(context, csr, longest, query_view, anchor_view, p.data(), options, weights.data());
   with_element(query_view.dtype, [&]<class Element>() {
-    launch(context, convert_elements<double, Element>, {blocks_for(csr.nnz, kCheckThreads), kCheckThreads},
-           weights.data(), csr.nnz, static_cast<Element*>(values.mutable_data_ptr()));
+    convert(context, weights.data(), csr.nnz, static_cast<Element*>(values.mutable_data_ptr()));
   });
   return values;
 }

@@ -28,8 +28,6 @@ constexpr int64_t kMostTileAtoms = 16384;
 constexpr int64_t kMostChosen = 12288;  // what shared memory holds: 16 bytes per atom
 constexpr int kStepsBetweenLooks = 8;
 
-int64_t round_up(int64_t size, int64_t step) { return (size + step - 1) / step * step; }
-
 // One block: the largest norm.
 __global__ void __launch_bounds__(kListThreads) find_largest(const double* norms, int64_t count, double* largest) {
   double most = 0;
@@ -96,10 +94,6 @@ __global__ void __launch_bounds__(kListThreads) list_open(Pursuits p, int* count
 __global__ void __launch_bounds__(kThreads) fill_slots(Pursuits p) {
   const int64_t query = p.open[blockIdx.x];
   write_unit(p, blockIdx.x, query, p.states[query].norm);
-}
-
-bool begins_on_16_bytes(const MatrixView& matrix) {
-  return reinterpret_cast<uintptr_t>(matrix.data) % 16 == 0 && matrix.row_stride * element_size(matrix.dtype) % 16 == 0;
 }
 
 // The work space of a block of queries, and the steps of all its pursuits.
@@ -233,7 +227,7 @@ std::tuple<Tensor, Tensor> omp(const Tensor& queries, const Tensor& atoms, int64
     return {indices, weights};
   }
   PursuitBlock block(context, view, atom_side, k);
-  const bool aligned = begins_on_16_bytes(view) && begins_on_16_bytes(atom_side.matrix);
+  const bool aligned = view.rows_begin_on(16) && atom_side.matrix.rows_begin_on(16);
   with_element(view.dtype, [&]<class Element>() {
     for (int64_t begin = 0; begin < view.rows; begin += block.size()) {
       const MatrixView here = view.slice(begin, std::min(block.size(), view.rows - begin));

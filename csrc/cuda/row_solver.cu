@@ -41,10 +41,8 @@ class Solver {
     task_.ridge = options.ridge;
     task_.rcond = options.rcond;
     task_.weights = weights;
-    const int64_t size = element_size(anchors.dtype);
-    const auto address = reinterpret_cast<uintptr_t>(queries.data) | reinterpret_cast<uintptr_t>(anchors.data);
-    const auto strides = static_cast<uintptr_t>((queries.row_stride | anchors.row_stride) * size);
-    task_.vectorised = (address | strides) % static_cast<uintptr_t>(std::min<int64_t>(16, 4 * size)) == 0;
+    const int64_t load = std::min<int64_t>(16, 4 * element_size(anchors.dtype));
+    task_.vectorised = queries.rows_begin_on(load) && anchors.rows_begin_on(load);
     const int64_t larger = std::max(longest, anchors.cols);
     const bool needs_image = anchors.dtype == DType::kFloat64 || longest > anchors.cols;
     task_.scratch_stride = (options.intercept ? anchors.cols : 0) + (needs_image ? larger : 0);

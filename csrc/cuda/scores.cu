@@ -1,5 +1,4 @@
-#include <limits>
-
+#include "kernels/findings.cuh"
 #include "kernels/norms.cuh"
 #include "runtime/launch.h"
 #include "scores.h"
@@ -7,9 +6,7 @@
 namespace salt::cuda {
 namespace {
 
-constexpr long long kNoRow = std::numeric_limits<long long>::max();
-
-__global__ void start(long long* bad_row) { *bad_row = kNoRow; }
+__global__ void start(long long* bad_row) { *bad_row = kNothingFound; }
 
 void normalise(const Context& context, const MatrixView& matrix, const char* argument, int64_t width, __half* unit,
                double* norms) {
@@ -21,7 +18,7 @@ void normalise(const Context& context, const MatrixView& matrix, const char* arg
   });
   if (!context.capturing()) {
     const long long bad = context.read(bad_row.data());
-    SALT_CHECK(bad == kNoRow, argument, ": found NaN or infinity in row ", bad, ", expected finite values");
+    SALT_CHECK(bad == kNothingFound, argument, ": found NaN or infinity in row ", bad, ", expected finite values");
   }
 }
 

@@ -31,10 +31,12 @@ struct UnitRows {
   const __half* row(int64_t index) const { return unit.data() + index * width; }
 };
 
-inline int64_t unit_width(int64_t depth) { return (depth + 7) / 8 * 8; }
+inline int64_t round_up(int64_t size, int64_t step) { return (size + step - 1) / step * step; }
+
+inline int64_t unit_width(int64_t depth) { return round_up(depth, 8); }
 
 // Tiles may take so many keys, so that all scores that a 16-byte load brings are written.
-inline int64_t padded_rows(int64_t rows) { return (rows + 7) / 8 * 8; }
+inline int64_t padded_rows(int64_t rows) { return round_up(rows, 8); }
 
 // Refuses a row with NaN or infinity by naming `argument` and the row, for which it waits for the stream; while a CUDA
 // graph is recorded, which forbids that, nothing is refused.

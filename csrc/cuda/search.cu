@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(kTotalsThreads)
 __global__ void __launch_bounds__(kRescoreThreads)
     compress_supports(Survivors survivors, const double* weights, int64_t rows, const int64_t* crow, int64_t* col,
                       double* out) {
-  const int64_t row = static_cast<int64_t>(blockIdx.x) * warps_of_block() + warp_index();
+  const int64_t row = warp_of_grid();
   if (row >= rows || survivors.sizes[row] == kOverflowed) {
     return;
   }

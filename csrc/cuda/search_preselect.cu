@@ -6,7 +6,7 @@ namespace {
 // has_direction of all keys, for survivors.cuh.
 __global__ void __launch_bounds__(kSelectThreads)
     mark_directions(const double* key_norms, int64_t keys, uint8_t* has_direction) {
-  const int64_t group = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  const int64_t group = thread_of_grid();
   const int64_t begin = group * kScoresPerGroup;
   if (begin >= keys) {
     return;

@@ -47,19 +47,6 @@ def rate(operations: float, function: Callable[[], object]) -> float:
     return operations / (time.thread_time() - begin)
 
 
-def instruction_sets() -> list[str]:
-    """Those that this CPU has, widest first."""
-    before, found = _loader.cpu_isa(), []
-    for name in ("avx512", "avx2", "portable"):
-        try:
-            _loader.set_cpu_isa(name)
-        except ValueError:
-            continue
-        found.append(name)
-    _loader.set_cpu_isa(before)
-    return found
-
-
 def measure(new: Tensor, anchors: Tensor, rounds: int) -> dict[str, float]:
     """Median rates of the ops, of torch.mm and of the core itself."""
     operations = 2.0 * len(new) * len(anchors) * new.shape[1]
@@ -90,7 +77,7 @@ def main() -> None:
     before = _loader.cpu_isa()
     for dimensions in options.dimensions:
         new, anchors, *_ = arrays(options.new, options.anchors, dimensions, 1, 1)
-        for isa in instruction_sets():
+        for isa in reversed(_loader.runnable_cpu_isas()):
             _loader.set_cpu_isa(isa)
             for dtype in (torch.float32, torch.float64):
                 found = measure(new.to(dtype), anchors.to(dtype), options.rounds)

@@ -209,7 +209,6 @@ cudaError_t run(const dim3& blocks, const dim3& threads, size_t shared_bytes, co
 }  // namespace emulator
 
 const char* cudaGetErrorString(cudaError_t) { return emulator::failure.c_str(); }
-cudaError_t cudaGetLastError() { return cudaSuccess; }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) {
   std::memcpy(to, from, bytes);
   return cudaSuccess;
@@ -227,9 +226,6 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   switch (attribute) {
     case cudaDevAttrMultiProcessorCount:
       *value = 2;
-      break;
-    case cudaDevAttrL2CacheSize:
-      *value = 50 * 1024 * 1024;
       break;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
       *value = emulator::kSharedBytes;

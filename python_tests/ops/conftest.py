@@ -15,19 +15,6 @@ CUDA = "cuda"
 EMULATED = "cuda-on-cpu"
 
 
-def runnable_instruction_sets() -> list[str]:
-    before = _loader.cpu_isa()
-    found = []
-    for name in ("portable", "avx2", "avx512"):
-        try:
-            _loader.set_cpu_isa(name)
-        except ValueError:
-            continue
-        found.append(name)
-    _loader.set_cpu_isa(before)
-    return found
-
-
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "cuda: needs the CUDA kernels, on a GPU or with --cuda-on-cpu")
 
@@ -41,7 +28,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         homes = [pytest.param(CUDA, marks=pytest.mark.skipif(not gpu.available, reason=gpu.reason or "there is CUDA"))]
     else:
         any_isa = metafunc.definition.get_closest_marker("any_isa")
-        homes = [_loader.cpu_isa()] if any_isa else runnable_instruction_sets()
+        homes = [_loader.cpu_isa()] if any_isa else _loader.runnable_cpu_isas()
         homes += [CUDA] * gpu.available
     metafunc.parametrize("home", homes, indirect=True)
 

@@ -14,6 +14,17 @@ __device__ __forceinline__ int lane_index() { return static_cast<int>(threadIdx.
 __device__ __forceinline__ int warp_index() { return static_cast<int>(threadIdx.x) / kWarpSize; }
 __device__ __forceinline__ int warps_of_block() { return static_cast<int>(blockDim.x) / kWarpSize; }
 
+// Positions among all warps and threads of the launch. Kernels over many items begin there and step by how many there
+// are, since a launch has at most 2^31 - 1 blocks.
+__device__ __forceinline__ int64_t warp_of_grid() {
+  return static_cast<int64_t>(blockIdx.x) * warps_of_block() + warp_index();
+}
+__device__ __forceinline__ int64_t warps_of_grid() { return static_cast<int64_t>(gridDim.x) * warps_of_block(); }
+__device__ __forceinline__ int64_t thread_of_grid() {
+  return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+__device__ __forceinline__ int64_t threads_of_grid() { return static_cast<int64_t>(gridDim.x) * blockDim.x; }
+
 // The block's dynamic shared memory, the only kind in use: one name, carved up by hand.
 __device__ __forceinline__ unsigned char* shared_memory() {
   extern __shared__ __align__(16) unsigned char salt_shared[];

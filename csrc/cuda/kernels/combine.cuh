@@ -76,12 +76,4 @@ __global__ void __launch_bounds__(kCombineThreads)
   }
 }
 
-template <class From, class To>
-__global__ void __launch_bounds__(kCombineThreads) convert(const From* from, int64_t count, To* to) {
-  const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += stride) {
-    to[i] = to_accumulator<To>(from[i]);
-  }
-}
-
 }  // namespace salt::cuda

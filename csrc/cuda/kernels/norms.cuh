@@ -46,9 +46,7 @@ constexpr int kNormThreads = 128;
 template <class Element>
 __global__ void __launch_bounds__(kNormThreads)
     normalise_rows(MatrixView matrix, int64_t width, __half* unit, double* norms, long long* bad_row) {
-  const int64_t stride = static_cast<int64_t>(gridDim.x) * warps_of_block();
-  for (int64_t row = static_cast<int64_t>(blockIdx.x) * warps_of_block() + warp_index(); row < matrix.rows;
-       row += stride) {
+  for (int64_t row = warp_of_grid(); row < matrix.rows; row += warps_of_grid()) {
     const Element* values = static_cast<const Element*>(matrix.row(row));
     const double norm = warp_norm(values, matrix.cols);
     if (lane_index() == 0) {

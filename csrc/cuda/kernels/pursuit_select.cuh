@@ -175,7 +175,7 @@ template <class Element, bool kAligned>
 __global__ void __launch_bounds__(kSelectThreads)
     select_candidates(Pursuits p, int64_t slots, const __half* tile, int64_t stride, int64_t first, int64_t count,
                       const float* scale, float error) {
-  const int64_t slot = static_cast<int64_t>(blockIdx.x) * warps_of_block() + warp_index();
+  const int64_t slot = warp_of_grid();
   if (slot >= slots || p.states[p.open[slot]].done) {
     return;
   }

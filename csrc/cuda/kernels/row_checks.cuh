@@ -1,14 +1,14 @@
-// What lstsq_weights refuses, found on the device, and conversions of its weights.
+// What lstsq_weights refuses, found on the device.
 #pragma once
 
 #include "../../common/views.h"
 #include "block.cuh"
 #include "elements.cuh"
+#include "findings.cuh"
 
 namespace salt::cuda {
 
 constexpr int kCheckThreads = 128;
-constexpr long long kNothingFound = 0x7fffffffffffffff;
 
 // The lowest number of each kind counts.
 struct RowFindings {
@@ -26,10 +26,8 @@ __global__ void start_findings(RowFindings* findings) {
 // One warp per row. used[i]: whether some row has anchor i.
 __global__ void __launch_bounds__(kCheckThreads)
     look_at_rows(CsrView csr, const double* sample_weights, unsigned char* used, RowFindings* findings) {
-  const int64_t stride = static_cast<int64_t>(gridDim.x) * warps_of_block();
   long long longest = 0;
-  for (int64_t row = static_cast<int64_t>(blockIdx.x) * warps_of_block() + warp_index(); row < csr.rows;
-       row += stride) {
+  for (int64_t row = warp_of_grid(); row < csr.rows; row += warps_of_grid()) {
     const int64_t end = csr.crow[row + 1];
     int positive = 0;
     for (int64_t e = csr.crow[row] + lane_index(); e < end; e += kWarpSize) {
@@ -57,9 +55,7 @@ __global__ void __launch_bounds__(kCheckThreads)
 template <class Element>
 __global__ void __launch_bounds__(kCheckThreads)
     look_at_used_rows(MatrixView matrix, const unsigned char* used, RowFindings* findings) {
-  const int64_t stride = static_cast<int64_t>(gridDim.x) * warps_of_block();
-  for (int64_t row = static_cast<int64_t>(blockIdx.x) * warps_of_block() + warp_index(); row < matrix.rows;
-       row += stride) {
+  for (int64_t row = warp_of_grid(); row < matrix.rows; row += warps_of_grid()) {
     if (used[row] != 0) {
       const Element* values = static_cast<const Element*>(matrix.row(row));
       int finite = 1;
@@ -70,15 +66,6 @@ __global__ void __launch_bounds__(kCheckThreads)
         atomicMin(&findings->bad_anchor, static_cast<long long>(row));
       }
     }
-  }
-}
-
-// One rounding.
-template <class From, class To>
-__global__ void __launch_bounds__(kCheckThreads) convert_elements(const From* from, int64_t count, To* to) {
-  const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += stride) {
-    to[i] = round_to<To>(to_double(from[i]));
   }
 }
 

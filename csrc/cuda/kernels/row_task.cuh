@@ -71,9 +71,7 @@ constexpr int kPrepareThreads = 128;
 // One warp per row: its list (empty rows are on none), and with sample weights sqrt(k p) in place of the result.
 __global__ void __launch_bounds__(kPrepareThreads)
     prepare_rows(RowTask task, const double* sample_weights, int64_t* rows, unsigned long long* counts) {
-  const int64_t stride = static_cast<int64_t>(gridDim.x) * warps_of_block();
-  for (int64_t row = static_cast<int64_t>(blockIdx.x) * warps_of_block() + warp_index(); row < task.csr.rows;
-       row += stride) {
+  for (int64_t row = warp_of_grid(); row < task.csr.rows; row += warps_of_grid()) {
     const int64_t begin = task.csr.begin(row);
     const int64_t k = task.csr.size(row);
     if (sample_weights != nullptr) {

@@ -43,7 +43,7 @@ template <class Bound>
 __global__ void __launch_bounds__(kSelectThreads)
     select_survivors(const __half* tile, int64_t stride, int64_t queries, int64_t first, int groups,
                      const double* query_norms, const uint8_t* has_direction, Survivors survivors, Bound bound) {
-  const int64_t query = static_cast<int64_t>(blockIdx.x) * warps_of_block() + warp_index();
+  const int64_t query = warp_of_grid();
   if (query >= queries) {
     return;
   }

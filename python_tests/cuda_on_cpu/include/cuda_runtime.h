@@ -15,7 +15,6 @@
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
-#define __grid_constant__
 #define __align__(bytes) __attribute__((aligned(bytes)))
 // Kernels use dynamic shared memory only, through shared_memory() of kernels/block.cuh; emulator.cpp defines the array.
 #define __shared__
@@ -36,7 +35,6 @@ enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone = 0, cudaStreamCaptur
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 enum cudaDeviceAttr {
   cudaDevAttrMultiProcessorCount = 16,
-  cudaDevAttrL2CacheSize = 38,
   cudaDevAttrMaxSharedMemoryPerBlockOptin = 97,
 };
 struct cudaLaunchConfig_t {
@@ -71,7 +69,6 @@ T from_lane(T value, int lane) {
 extern dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 const char* cudaGetErrorString(cudaError_t error);
-cudaError_t cudaGetLastError();
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream);
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
@@ -95,8 +92,6 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
 
 inline void __syncthreads() { emulator::block_barrier(); }
 inline void __syncwarp(unsigned = 0xffffffffu) { emulator::warp_barrier(); }
-inline void __threadfence() {}
-inline void __threadfence_block() {}
 
 inline int emulated_lane() { return static_cast<int>(threadIdx.x % 32); }
 template <class T>
@@ -144,12 +139,6 @@ inline unsigned __reduce_or_sync(unsigned, unsigned value) {
 }
 inline int __popc(unsigned value) { return __builtin_popcount(value); }
 inline int __ffs(int value) { return __builtin_ffs(value); }
-inline int __clz(int value) { return value == 0 ? 32 : __builtin_clz(static_cast<unsigned>(value)); }
-
-template <class T>
-T __ldg(const T* address) {
-  return *address;
-}
 
 // Fibers give way nowhere inside, so plain statements are atomic.
 template <class T>
@@ -170,12 +159,6 @@ T atomicMax(T* address, std::type_identity_t<T> value) {
   *address = before < value ? value : before;
   return before;
 }
-template <class T>
-T atomicOr(T* address, std::type_identity_t<T> value) {
-  const T before = *address;
-  *address = before | value;
-  return before;
-}
 
 using std::fma;
 using std::fmaf;
@@ -184,7 +167,6 @@ using std::fmin;
 using std::isfinite;
 using std::nextafter;
 using std::sqrt;
-inline double rsqrt(double value) { return 1 / std::sqrt(value); }
 template <class T>
 T min(T a, std::type_identity_t<T> b) {
   return b < a ? b : a;
