@@ -71,12 +71,15 @@ def _make(
     rows = read_rows(checkpoint, name, rows=plan.source_rows)
     width = torch.promote_types(rows.dtype, dtype or rows.dtype).itemsize
     needed = rows.numel() * width + _BLOCKS_ON_DEVICE
-    made = placement.run("weighted sums", partial(_apply, plan, rows, dtype), needed=needed)
+    tensors = checkpoint.vocabulary_tensors()
+    # A bias that the vocabulary indexes belongs to the head.
+    head = name == tensors.head or rows.ndim == 1
+    made = placement.run("weighted sums", partial(_apply, plan, rows, head, dtype), needed=needed)
     del rows
     if seen is not None:
         seen(name, made)
-    return made.movedim(0, checkpoint.vocabulary_tensors().dims[name]).contiguous()
+    return made.movedim(0, tensors.dims[name]).contiguous()
 
 
-def _apply(plan: TransferPlan, rows: Tensor, dtype: torch.dtype | None, device: torch.device) -> Tensor:
-    return plan.apply(rows, dtype=dtype, device=device)
+def _apply(plan: TransferPlan, rows: Tensor, head: bool, dtype: torch.dtype | None, device: torch.device) -> Tensor:
+    return plan.apply(rows, head=head, dtype=dtype, device=device)

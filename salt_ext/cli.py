@@ -21,11 +21,13 @@ from salt_ext.cli_options import (
     Match,
     MatchOption,
     Seed,
+    SetOptions,
     Source,
     Threads,
     TokenizerOption,
     TokenMap,
     TrustRemoteCode,
+    options_of,
 )
 from salt_ext.errors import SaltError
 
@@ -68,6 +70,9 @@ def transfer(
     source: Source,
     donor: Donor,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Folder to make.")],
+    method: Annotated[
+        str, typer.Option(metavar="NAME", rich_help_panel=METHOD, help="How new rows are made; see salt-ext methods.")
+    ] = "salt",
     aux: Annotated[
         str,
         typer.Option(
@@ -77,16 +82,17 @@ def transfer(
         ),
     ] = "donor",
     temperature: Annotated[
-        float, typer.Option(rich_help_panel=METHOD, help="Of the sparsemax; smaller means fewer neighbours.")
-    ] = 1.0,
+        float | None, typer.Option(rich_help_panel=METHOD, help="Of the sparsemax; smaller means fewer neighbours.")
+    ] = None,
     rcond: Annotated[
         float | None,
         typer.Option(rich_help_panel=METHOD, help="Singular values up to this share of the largest are dropped."),
     ] = None,
     ridge: Annotated[
-        float,
+        float | None,
         typer.Option(rich_help_panel=METHOD, help="Share of the mean diagonal that damps the fit; 0 as the paper."),
-    ] = 0.0,
+    ] = None,
+    set_options: SetOptions = None,
     seed: Annotated[int, typer.Option(min=0, rich_help_panel=METHOD, help="Seed of everything that is drawn.")] = 0,
     match: MatchOption = Match.exact,
     tokenizer: TokenizerOption = None,
@@ -111,7 +117,7 @@ def transfer(
     threads: Threads = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
 ) -> None:
-    """Move SOURCE to the tokenizer of DONOR; every embedding row is computed by SALT (Lee et al. 2025)."""
+    """Move SOURCE to the tokenizer of DONOR; new rows are computed by SALT (Lee et al. 2025) or another method."""
     from rich.console import Console
 
     from salt_ext import pipeline, report
@@ -124,10 +130,9 @@ def transfer(
             source,
             donor,
             output,
+            method=method,
+            options=options_of(set_options, temperature=temperature, rcond=rcond, ridge=ridge),
             aux=aux,
-            temperature=temperature,
-            rcond=rcond,
-            ridge=ridge,
             seed=seed,
             match=match.value,
             tokenizer=tokenizer,
@@ -197,6 +202,16 @@ def explain(
     from salt_ext import explanation
 
     explanation.print_explanations(explanation.explain(output, tokens), Console())
+
+
+@app.command()
+def methods() -> None:
+    """List the methods: what a new token's row is, where that comes from, what it costs and needs."""
+    from rich.console import Console
+
+    from salt_ext.methods.listing import print_methods
+
+    print_methods(Console())
 
 
 @app.command()

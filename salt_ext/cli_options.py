@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from salt_ext.errors import InputError
+
 
 class Match(str, Enum):
     """How wide anchors are matched."""
@@ -85,3 +87,26 @@ Device = Annotated[
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; torch's own choice if not given.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]
+SetOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", rich_help_panel=METHOD, help="Any other option of the method; may be repeated."
+    ),
+]
+
+
+def options_of(pairs: list[str] | None, **direct: float | str | Path | None) -> dict[str, object]:
+    """A method's options from those that have a flag of their own and were given, and from NAME=VALUE pairs.
+
+    Raises:
+        InputError: a pair has no equals sign, or an option is given twice.
+    """
+    options: dict[str, object] = {name: value for name, value in direct.items() if value is not None}
+    for pair in pairs or []:
+        name, equals, value = pair.partition("=")
+        if not name or not equals:
+            raise InputError(f"--set is {pair!r}, expected NAME=VALUE")
+        if name in options:
+            raise InputError(f"option {name} is given twice")
+        options[name] = value
+    return options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,14 @@ from salt_ext.forward import forward_check
 from salt_ext.inputs import Model, Pair, PairOptions, match_pair, open_pair
 from salt_ext.inspection import special_map, warnings_of
 from salt_ext.machine import available_memory, cpu_threads, peak_memory
-from salt_ext.methods import KEY_KINDS, fit_warnings, salt_plan
-from salt_ext.plan import TransferPlan
+from salt_ext.materials import PairTables
+from salt_ext.methods import KEY_KINDS, Combinations, assemble_plan
+from salt_ext.plan import Provenance, TransferPlan
 from salt_ext.progress import Clock, Progress
 from salt_ext.protocol import token_translation, translated_configs
 from salt_ext.settings import DONOR_AUX, Settings
 from salt_ext.tables import TableFacts, examine_table
-from salt_ext.vectors import VectorSource, look_up, open_vectors, rows_for
+from salt_ext.vectors import VectorSource, open_vectors
 from salt_ext.verify import verify_output
 from salt_ext.vocab import Anchors, Level
 
@@ -61,10 +63,9 @@ def transfer(
     donor: str | Path,
     output: str | Path,
     *,
+    method: str = "salt",
+    options: Mapping[str, Any] | None = None,
     aux: str = DONOR_AUX,
-    temperature: float = 1.0,
-    rcond: float | None = None,
-    ridge: float = 0.0,
     seed: int = 0,
     match: Level = "exact",
     tokenizer: str | Path | None = None,
@@ -85,22 +86,21 @@ def transfer(
     """Gives a language model the tokenizer of another model, every embedding row computed by SALT (Lee et al. 2025).
 
     Every tensor of the source that the vocabulary indexes goes through one plan: anchors are copied, new tokens
-    regressed onto the anchors that resemble them, the few without an auxiliary vector sampled. All other weights are
-    copied. The new tokenizer speaks the source's protocol: its special tokens, its frame around a text, its chat
-    template. Everything is checked before any work, and the output appears complete or not at all.
+    regressed onto the anchors that resemble them, the few without an auxiliary vector sampled; another method may do
+    otherwise. All other weights are copied. The new tokenizer speaks the source's protocol: its special tokens, its
+    frame around a text, its chat template. Everything is checked before any work, and the output appears complete or
+    not at all.
 
     Args:
         source: folder or hub name of the language model to move: a decoder or an encoder-decoder.
         donor: folder or hub name of the model whose tokenizer and embedding table are used: decoder, encoder or
             encoder-decoder, with a fast tokenizer.
         output: the folder to make.
+        method: how new rows are made, one of `salt_ext.methods.method_names()`.
+        options: of the method, by name, such as {"ridge": 0.1}; see its class.
         aux: the auxiliary vectors that choose each new token's neighbours: "donor" (the donor's own table),
             "fasttext:FILE.bin" or "vectors:FILE", see `open_vectors`.
-        temperature: of the sparsemax over cosine similarities; smaller means fewer neighbours.
-        rcond: singular values of the neighbours' donor rows at or below rcond times the largest count as zero; None
-            for max(k, h) * eps.
-        ridge: this times the mean of the Gram matrix's diagonal is added to it; 0 is the paper's letter.
-        seed: of the sampled rows.
+        seed: of everything that is drawn.
         match: how wide anchors are matched: "exact", "case" or "loose", see `match_vocabularies`.
         tokenizer: folder or hub name of the new tokenizer where it is not the donor's; its tokens' donor vectors are
             then made of the donor's pieces, see `rows_for`.
@@ -127,10 +127,9 @@ def transfer(
         OutputError: the output exists, or cannot be written; nothing is left behind.
     """
     settings = Settings(
+        method=method,
+        options=dict(options or {}),
         aux=aux,
-        temperature=temperature,
-        rcond=rcond,
-        ridge=ridge,
         seed=seed,
         match=match,
         models=PairOptions(
@@ -183,12 +182,9 @@ class _Job:
             )
         with clock.step("read the source's tables"):
             before = _examine_source(self.pair.source)
-        plan, donor, width = self._plan(anchors)
-        warnings = [
-            *warnings_of(self.pair, anchors),
-            *configs.warnings,
-            *fit_warnings(plan, width, settings.method()),
-        ]
+        tables = PairTables(self.pair, self.vectors, clock)
+        combined, plan = self._plan(anchors, tables)
+        warnings = [*warnings_of(self.pair, anchors), *configs.warnings, *combined.warnings]
         after: dict[str, Tensor] = {}
         written: dict[str, Any] = {}
 
@@ -200,17 +196,19 @@ class _Job:
             peak = peak_memory()
             with clock.step("check the output"):
                 checks = verify_output(folder, checkpoint, plan, tokenizer=new.tokenizer, dtype=dtype)
-                checks.append(self._run_both(folder, anchors))
+                checks.append(self._run_both(folder, anchors, plan))
             written.update(
                 report.build_report(
                     pair=self.pair,
                     anchors=anchors,
                     plan=plan,
+                    method=settings.make_method().info,
+                    facts=combined.facts,
                     options=settings.as_json(),
                     vectors=self.vectors,
                     special=special_map(self.pair, anchors),
                     before=before,
-                    donor=donor,
+                    donor=tables.donor_facts,
                     after=after,
                     checks=checks,
                     warnings=[*warnings, *self.placement.warnings],
@@ -237,37 +235,27 @@ class _Job:
             )
         return TransferResult(self.output, plan, written)
 
-    def _plan(self, anchors: Anchors) -> tuple[TransferPlan, TableFacts, int]:
-        """The plan, and the facts and the width of the donor's table."""
-        pair, clock = self.pair, self.clock
-        target, donor = pair.target.vocabulary, pair.donor
-        with clock.step("read the donor's table"):
-            table = donor.checkpoint.input_table()
-            facts = examine_table(table, name="donor: its table", tokens=donor.vocabulary.tokens)
-            rows = rows_for(target, donor.vocabulary, donor.tokenizer, table)
-            del table
-        with clock.step("read the auxiliary vectors"):
-            auxiliary = rows if self.vectors is None else look_up(self.vectors, target)
-        with clock.step("regress the new tokens"):
-            plan = salt_plan(
-                auxiliary,
-                rows,
-                anchors,
-                target,
-                source_rows=pair.source.vocabulary.size,
-                rows=self._rows(),
-                options=self.settings.method(),
-                seed=self.settings.seed,
-                metadata={
-                    "method": "salt",
-                    "source": pair.source.vocabulary.name,
-                    "donor": donor.vocabulary.name,
-                    "source_tokens": report.readable_tokens(pair.source.vocabulary),
-                },
-                placement=self.placement,
-                progress=clock.advance,
-            )
-        return plan, facts, rows.shape[1]
+    def _plan(self, anchors: Anchors, tables: PairTables) -> tuple[Combinations, TransferPlan]:
+        """What the method makes, and the plan of all rows."""
+        pair, settings = self.pair, self.settings
+        method = settings.make_method()
+        with self.clock.step("make the new tokens' rows"):
+            combined = method.combine(tables.material(anchors, seed=settings.seed, placement=self.placement))
+        plan = assemble_plan(
+            combined,
+            anchors,
+            pair.target.vocabulary,
+            rows=self._rows(),
+            source_rows=pair.source.vocabulary.size,
+            seed=settings.seed,
+            metadata={
+                "method": settings.method,
+                "source": pair.source.vocabulary.name,
+                "donor": pair.donor.vocabulary.name,
+                "source_tokens": report.readable_tokens(pair.source.vocabulary),
+            },
+        )
+        return combined, plan
 
     def _rows(self) -> int:
         """Rows of the new tables: the tokens, rows that the model reserves, and padding."""
@@ -277,9 +265,10 @@ class _Job:
             multiple = padding_multiple(source.vocabulary.size, source.checkpoint.rows)
         return padded_rows(self.pair.target.vocabulary.size + reserved_rows(source.checkpoint.config), multiple)
 
-    def _run_both(self, folder: Path, anchors: Anchors) -> str:
+    def _run_both(self, folder: Path, anchors: Anchors, plan: TransferPlan) -> str:
         """One forward pass of both models; copied text tokens only, since special ones may change what is computed."""
-        text = np.isin(anchors.kinds, KEY_KINDS)
+        copied = plan.provenance.numpy()[anchors.target_ids] == Provenance.COPIED
+        text = np.isin(anchors.kinds, KEY_KINDS) & copied
         return forward_check(
             self.pair.source.checkpoint.folder,
             folder,

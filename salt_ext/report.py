@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from salt_ext.inputs import Model, Pair
+    from salt_ext.methods import MethodInfo
     from salt_ext.tables import TableFacts
     from salt_ext.vectors import VectorSource
 
@@ -41,11 +42,13 @@ def build_report(
     pair: Pair,
     anchors: Anchors,
     plan: TransferPlan,
+    method: MethodInfo,
+    facts: Mapping[str, Any],
     options: Mapping[str, Any],
     vectors: VectorSource | None,
     special: Sequence[Mapping[str, Any]],
     before: Mapping[str, TableFacts],
-    donor: TableFacts,
+    donor: TableFacts | None,
     after: Mapping[str, Tensor],
     checks: Sequence[str],
     warnings: Sequence[str],
@@ -59,11 +62,13 @@ def build_report(
         pair: source and donor.
         anchors: the tokens that they share.
         plan: how each row was made.
+        method: what made the new rows.
+        facts: what it tells of its own choices.
         options: what the user asked for.
         vectors: the auxiliary vectors; None for the donor's own table.
         special: the map of special tokens.
         before: facts of each vocabulary tensor of the source.
-        donor: facts of the donor's table.
+        donor: facts of the donor's table; None where the method did not read it.
         after: for each new tensor the norms of its rows, float64 [target rows].
         checks: what was verified.
         warnings: sentences for the user.
@@ -75,13 +80,13 @@ def build_report(
     sampled = plan.rows(Provenance.SAMPLED).tolist()
     return {
         "made_by": "salt-ext",
-        "method": "salt (Lee et al. 2025)",
+        "method": {"name": method.name, "paper": method.paper, "facts": dict(facts)},
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "inputs": {
             "hashes": "SHA-256 of configuration and tokenizer files, and of the bytes of every table that was read; "
             "other weights are copied unread",
             "source": _model_facts(pair.source, {name: facts.sha256 for name, facts in before.items()}),
-            "donor": _model_facts(pair.donor, {"input table": donor.sha256}),
+            "donor": _model_facts(pair.donor, {} if donor is None else {"input table": donor.sha256}),
             "auxiliary vectors": {"name": "the donor's input table"}
             if vectors is None
             else {"name": vectors.name, "dimensions": vectors.dim},
@@ -143,9 +148,10 @@ def print_summary(report: Mapping[str, Any], output: Path, console: Console) -> 
     support = report["support"]
     if support["size"] is not None:
         size, residual, weight = support["size"], support["residual"], support["weight_l1"]
+        missing = "" if residual is None else f"residual: median {residual['median']:.3f}; "
         console.print(
-            f"neighbours per new token: median {size['median']:.0f}, 5 % to 95 %: {size['p05']:.0f} to "
-            f"{size['p95']:.0f}; residual: median {residual['median']:.3f}; ‖w‖₁: median {weight['median']:.2f}",
+            f"source tokens per new token: median {size['median']:.0f}, 5 % to 95 %: {size['p05']:.0f} to "
+            f"{size['p95']:.0f}; {missing}‖w‖₁: median {weight['median']:.2f}",
             highlight=False,
         )
     for name, norms in report["norms"].items():
@@ -154,7 +160,9 @@ def print_summary(report: Mapping[str, Any], output: Path, console: Console) -> 
             console.print(f"norms of {name}: new rows {new:.3f}, anchors {old:.3f}, ratio {norms['ratio']:.2f}")
     seconds, memory = sum(report["seconds"].values()), report["peak_memory_bytes"]
     devices = ", then ".join(dict.fromkeys(report["machine"]["ops_ran_on"].values()))
-    console.print(f"{seconds:.1f} s on {devices}, peak memory {memory / 1e6:,.0f} MB", highlight=False)
+    console.print(
+        f"{report['method']['name']}: {seconds:.1f} s on {devices}, peak memory {memory / 1e6:,.0f} MB", highlight=False
+    )
     for warning in report["warnings"]:
         console.print(f"warning: {warning}", style="yellow", markup=False)
 
@@ -202,7 +210,7 @@ def _support(plan: TransferPlan) -> dict[str, Any]:
         "size": _quantiles(sizes),
         "histogram": histogram,
         "weight_l1": _quantiles(sums[rows]),
-        "residual": _quantiles(plan.residual[rows]),
+        "residual": _quantiles(plan.residual[rows][plan.residual[rows].isfinite()]),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
@@ -10,7 +11,7 @@ import torch
 from salt_ext.device import choose_device
 from salt_ext.errors import InputError
 from salt_ext.inputs import PairOptions
-from salt_ext.methods import SaltOptions
+from salt_ext.methods import Method, make_method
 from salt_ext.vocab import Level
 
 DONOR_AUX = "donor"
@@ -25,10 +26,9 @@ class Settings:
         InputError: a value is out of its range.
     """
 
+    method: str
+    options: Mapping[str, Any]
     aux: str
-    temperature: float
-    rcond: float | None
-    ridge: float
     seed: int
     match: Level
     models: PairOptions
@@ -39,7 +39,7 @@ class Settings:
     threads: int | None
 
     def __post_init__(self) -> None:
-        self.method()
+        self.make_method()
         self.torch_dtype()
         self.torch_device()
         if isinstance(self.seed, bool) or not 0 <= self.seed < 2**63:
@@ -51,9 +51,9 @@ class Settings:
             if value is not None and value < 1:
                 raise InputError(f"{name} is {value}, expected a whole number of at least 1")
 
-    def method(self) -> SaltOptions:
-        """The numbers of the regression."""
-        return SaltOptions(temperature=self.temperature, rcond=self.rcond, ridge=self.ridge)
+    def make_method(self) -> Method:
+        """The method with its options."""
+        return make_method(self.method, self.options)
 
     def torch_dtype(self) -> torch.dtype | None:
         """The dtype to convert to, None for none."""
@@ -70,5 +70,6 @@ class Settings:
         """For the report: every option as it was given."""
         given = asdict(self)
         given |= given.pop("models")
+        given |= {"options": None} | given.pop("options")
         plain = (str, int, float, type(None))
         return {name: value if isinstance(value, plain) else str(value) for name, value in given.items()}

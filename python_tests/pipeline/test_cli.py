@@ -85,7 +85,7 @@ def test_bars_on_a_terminal(source, donor, tmp_path):
             drawn += part
     os.close(ours)
     assert process.returncode == 0
-    assert b"regress the new tokens" in drawn
+    assert b"make the new tokens' rows" in drawn
     assert b"100%" in drawn
 
 

@@ -12,7 +12,7 @@ import salt_ext
 from salt_ext import _loader, cli, device, ops
 from salt_ext.device import CPU, Placement, choose_device, move_used_rows
 from salt_ext.errors import InputError
-from salt_ext.methods import salt as method
+from salt_ext.methods import neighbours as method
 from salt_ext.plan import TransferPlan
 
 GIB = 1 << 30

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from salt_ext.errors import InputError
-from salt_ext.methods import Combinations, SaltOptions, assemble_plan, fit_warnings, salt_plan
-from salt_ext.plan import Provenance
+from salt_ext.methods import Combinations, Material, assemble_plan
+from salt_ext.methods.salt import Salt
+from salt_ext.plan import Provenance, TransferPlan
 from salt_ext.vocab import Anchors, Form, Vocabulary
 
 
@@ -35,6 +36,32 @@ def anchors(pairs: dict[int, tuple[int, str]]) -> Anchors:
         kinds=np.array([kind for _, (_, kind) in ordered], dtype=np.str_),
         collisions={},
     )
+
+
+def material(vectors: torch.Tensor, donor: torch.Tensor, shared: Anchors, target: Vocabulary, **more) -> Material:
+    return Material(
+        source=vocabulary(12),
+        target=target,
+        anchors=shared,
+        read_donor=lambda: donor,
+        read_auxiliary=lambda: vectors,
+        read_source=lambda: pytest.fail("SALT does not need the source's table"),
+        **more,
+    )
+
+
+def salt_plan(
+    vectors: torch.Tensor,
+    donor: torch.Tensor,
+    shared: Anchors,
+    target: Vocabulary,
+    *,
+    source_rows: int,
+    method: Salt | None = None,
+    **more,
+) -> TransferPlan:
+    combined = (method or Salt()).combine(material(vectors, donor, shared, target, **more))
+    return assemble_plan(combined, shared, target, rows=target.size, source_rows=source_rows, seed=0)
 
 
 PAIRS = {0: (5, "special"), 1: (9, "exact"), 2: (3, "exact"), 3: (8, "byte"), 4: (2, "case"), 6: (7, "exact")}
@@ -124,13 +151,13 @@ def test_tables_with_too_few_rows(rows, columns, vectors, donor):
 )
 def test_options_out_of_range(name, value):
     with pytest.raises(InputError, match=f"{name} is"):
-        SaltOptions(**{name: value})
+        Salt(**{name: value})
 
 
 def test_options_change_the_weights(vectors, donor):
     plans = [
-        salt_plan(vectors, donor, anchors(PAIRS), vocabulary(12), source_rows=10, options=options)
-        for options in (SaltOptions(), SaltOptions(temperature=0.05), SaltOptions(ridge=10.0), SaltOptions(rcond=0.99))
+        salt_plan(vectors, donor, anchors(PAIRS), vocabulary(12), source_rows=10, method=method)
+        for method in (Salt(), Salt(temperature=0.05), Salt(ridge=10.0), Salt(rcond=0.99))
     ]
     rows = plans[0].rows(Provenance.REGRESSED)
     sizes = [int(plan.crow_indices.diff()[rows].sum()) for plan in plans]
@@ -142,12 +169,16 @@ def test_options_change_the_weights(vectors, donor):
 
 def test_a_fit_with_few_dimensions_for_each_neighbour_warns(vectors, donor):
     """Four text anchors, at most four neighbours: tight in 6 dimensions, roomy in 60; a ridge is the cure."""
-    warm = SaltOptions(temperature=50.0)
-    plan = salt_plan(vectors, donor, anchors(PAIRS), vocabulary(12), source_rows=10, options=warm)
-    (warning,) = fit_warnings(plan, 6, warm)
+    wide = torch.randn(14, 60, generator=torch.Generator().manual_seed(2))
+
+    def warnings(table: torch.Tensor, **options: float) -> tuple[str, ...]:
+        given = material(vectors, table, anchors(PAIRS), vocabulary(12))
+        return Salt(temperature=50.0, **options).combine(given).warnings
+
+    (warning,) = warnings(donor)
     assert "4 neighbours (median) for the donor's 6 dimensions" in warning
-    assert fit_warnings(plan, 60, warm) == []
-    assert fit_warnings(plan, 6, SaltOptions(temperature=50.0, ridge=0.1)) == []
+    assert warnings(wide) == ()
+    assert warnings(donor, ridge=0.1) == ()
 
 
 def test_progress_reaches_the_end(vectors, donor):

@@ -156,7 +156,7 @@ def test_a_disk_that_fills_up(small_disk, runner, whole):
     size = sum(map(len, whole["files"].values()))
     generator = random.Random(3)
     moments = [("write the output", int(size * generator.uniform(0, 0.9))) for _ in range(6)]
-    for at, left in [("open the models", 1000), ("regress the new tokens", 1000), *moments, ("check the output", 0)]:
+    for at, left in [("open the models", 1000), ("make the new tokens' rows", 1000), *moments, ("check the output", 0)]:
         (answer,) = runner(output, fill={"at": at, "file": str(filler), "left": left})
         assert answer["error"] == "OutputError", (at, left, answer)
         assert "No space left" in answer["text"] or "too full" in answer["text"]

@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 from salt_ext.methods.assembly import Combinations, assemble_plan
-from salt_ext.methods.salt import KEY_KINDS, SaltOptions, fit_warnings, salt_plan
+from salt_ext.methods.material import KEY_KINDS, Material, Method, MethodInfo
+from salt_ext.methods.registry import make_method, method_class, method_names
 
-__all__ = ["KEY_KINDS", "Combinations", "SaltOptions", "assemble_plan", "fit_warnings", "salt_plan"]
+__all__ = [
+    "KEY_KINDS",
+    "Combinations",
+    "Material",
+    "Method",
+    "MethodInfo",
+    "assemble_plan",
+    "make_method",
+    "method_class",
+    "method_names",
+]

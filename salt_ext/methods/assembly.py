@@ -3,33 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from salt_ext.plan import Provenance, TransferPlan
+from salt_ext.errors import InputError
+from salt_ext.plan import Draw, LowRank, Norms, Provenance, TransferPlan
 from salt_ext.vocab import Anchors, Vocabulary
 
+# Anchors whose row is part of the protocol, or the user's word: no method makes them anew.
+_FIXED_KINDS = ("special", "mapped", "byte")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Combinations:
     """Target rows that a method makes of source rows.
 
     Attributes:
-        target_ids: int64 [n], each at most once, none of an anchor.
-        lengths: int64 [n], entries of each row; a row without entries is left to be sampled.
+        target_ids: int64 [n], each at most once; new tokens, and anchors that are text where the method does not copy.
+        lengths: int64 [n], entries of each row; a row with neither entries nor a low-rank part is left to `rest`.
         source_ids: int64 [sum of lengths], any order; one that comes twice in a row counts with both weights.
         values: float32 [sum of lengths], the weights.
-        residual: float32 [n], ||q - wA|| / ||q||; nan where the method has none.
+        residual: float32 [n], ||q - wA|| / ||q||; None where the method has none.
+        head_values: float32 [sum of lengths], weights for output tables; None where they are equal.
+        low_rank: a dense term, see `LowRank`; its rows are among `target_ids`.
+        norms: how the rows are scaled.
+        rest: what becomes of new tokens that the method does not make: SAMPLED or AVERAGED.
+        draw: what SAMPLED rows are drawn from.
+        facts: what the report shall tell of the method's own choices; JSON values.
+        warnings: sentences for the user.
     """
 
     target_ids: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int64]
     source_ids: npt.NDArray[np.int64]
     values: npt.NDArray[np.float32]
-    residual: npt.NDArray[np.float32]
+    residual: npt.NDArray[np.float32] | None = None
+    head_values: npt.NDArray[np.float32] | None = None
+    low_rank: LowRank | None = None
+    norms: Norms = Norms.KEPT
+    rest: Provenance = Provenance.SAMPLED
+    draw: Draw = Draw.INDEPENDENT
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def none(cls, *, rest: Provenance, draw: Draw = Draw.INDEPENDENT) -> Combinations:
+        """No row at all: every new token is left to `rest`."""
+        empty = np.empty(0, dtype=np.int64)
+        return cls(empty, empty, empty, empty.astype(np.float32), rest=rest, draw=draw)
 
 
 def new_ids(anchors: Anchors, target: Vocabulary) -> npt.NDArray[np.int64]:
@@ -52,8 +77,8 @@ def assemble_plan(
 ) -> TransferPlan:
     """The plan of all rows of the target.
 
-    Anchors are copied, the method's rows regressed. Special tokens without a partner and ids without a token get the
-    mean row, since nothing is known of them; every other row is sampled.
+    The method's rows are regressed, all other anchors copied. Special tokens without a partner and ids without a token
+    get the mean row, since nothing is known of them; every other row is what the method leaves the rest to.
 
     Args:
         combined: the method's rows.
@@ -63,30 +88,55 @@ def assemble_plan(
         source_rows: tokens of the source.
         seed: of the sampled rows.
         metadata: strings to keep with the plan.
+
+    Raises:
+        InputError: the method makes a row that is not its own: an anchor that is no text, or a row twice.
     """
-    provenance = np.full(rows, Provenance.SAMPLED, dtype=np.uint8)
+    made = combined.lengths > 0
+    if combined.low_rank is not None:
+        made |= np.isin(combined.target_ids, combined.low_rank.rows.numpy())
+    _check_owners(combined, anchors)
+    copied = ~np.isin(anchors.target_ids, combined.target_ids[made])
+    provenance = np.full(rows, combined.rest, dtype=np.uint8)
     provenance[target.size :] = Provenance.PADDING
     provenance[[number for number, token in enumerate(target.tokens) if token is None]] = Provenance.AVERAGED
     provenance[list(target.special_ids)] = Provenance.AVERAGED
-    provenance[combined.target_ids[combined.lengths > 0]] = Provenance.REGRESSED
-    provenance[anchors.target_ids] = Provenance.COPIED
+    provenance[combined.target_ids[made]] = Provenance.REGRESSED
+    provenance[anchors.target_ids[copied]] = Provenance.COPIED
     residual = np.full(rows, np.nan, dtype=np.float32)
-    residual[combined.target_ids] = combined.residual
+    if combined.residual is not None:
+        residual[combined.target_ids] = combined.residual
 
-    owners = np.concatenate([anchors.target_ids, np.repeat(combined.target_ids, combined.lengths)])
-    columns = np.concatenate([anchors.source_ids, combined.source_ids])
-    values = np.concatenate([np.ones(len(anchors), dtype=np.float32), combined.values])
+    owners = np.concatenate([anchors.target_ids[copied], np.repeat(combined.target_ids, combined.lengths)])
+    columns = np.concatenate([anchors.source_ids[copied], combined.source_ids])
     # One number per (row, column) orders the entries and shows the pairs that come twice.
     places, inverse = np.unique(owners * source_rows + columns, return_inverse=True)
-    merged = np.bincount(inverse, weights=values, minlength=len(places)).astype(np.float32)
+
+    def merged(values: npt.NDArray[np.float32]) -> torch.Tensor:
+        weights = np.concatenate([np.ones(int(copied.sum()), dtype=np.float32), values])
+        return torch.from_numpy(np.bincount(inverse, weights=weights, minlength=len(places)).astype(np.float32))
+
     counts = np.bincount(places // source_rows, minlength=rows)
     return TransferPlan(
         crow_indices=torch.from_numpy(np.concatenate([[0], counts.cumsum()]).astype(np.int64)),
         col_indices=torch.from_numpy(places % source_rows),
-        values=torch.from_numpy(merged),
+        values=merged(combined.values),
         provenance=torch.from_numpy(provenance),
         residual=torch.from_numpy(residual),
         source_rows=source_rows,
         seed=seed,
         metadata=dict(metadata or {}),
+        head_values=None if combined.head_values is None else merged(combined.head_values),
+        low_rank=combined.low_rank,
+        norms=combined.norms,
+        draw=combined.draw,
     )
+
+
+def _check_owners(combined: Combinations, anchors: Anchors) -> None:
+    ids = combined.target_ids
+    if len(np.unique(ids)) != len(ids):
+        raise InputError("the method makes a row twice")
+    fixed = anchors.target_ids[np.isin(anchors.kinds, _FIXED_KINDS)]
+    if clash := np.intersect1d(ids, fixed).tolist():
+        raise InputError(f"the method makes row {clash[0]}, which is an anchor that has to be copied")

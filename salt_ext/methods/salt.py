@@ -9,36 +9,26 @@ source's table: one plan serves every table of the source.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from salt_ext import ops
-from salt_ext.device import Placement
 from salt_ext.errors import InputError
-from salt_ext.methods.assembly import Combinations, assemble_plan, new_ids
-from salt_ext.plan import Provenance, TransferPlan
-from salt_ext.vocab import Anchors, Vocabulary
+from salt_ext.methods.assembly import Combinations
+from salt_ext.methods.material import Material, MethodInfo
+from salt_ext.methods.neighbours import SparseRows, combine_blocks, find_neighbours
 
-# Bytes that may cut a character, and special tokens, say nothing of a meaning: they are copied but explain no others.
-KEY_KINDS = ("exact", "case", "loose")
-MINIMUM_KEYS = 2
 # Fewer than this are a reason to warn.
 _DIMENSIONS_PER_NEIGHBOUR = 4
-# Rows per call of the operators: enough work for all threads or a whole GPU, often enough for a progress bar. A row's
-# bits do not depend on it.
-_BLOCK = {"cpu": 2048, "cuda": 16384}
-# On a GPU the operators keep their own form of the tables beside them.
-_TABLES_ON_DEVICE = 2
 
 
 @dataclass(frozen=True)
-class SaltOptions:
-    """The numbers of the regression.
+class Salt:
+    """The paper's regression, and the numbers that it leaves open.
 
     Attributes:
         temperature: of the sparsemax, above 0; a small one leaves few neighbours.
@@ -48,6 +38,14 @@ class SaltOptions:
     Raises:
         InputError: a number is not finite or out of range.
     """
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        name="salt",
+        summary="its own least-squares map from its nearest anchors' donor rows to their source rows",
+        paper="Lee et al. 2025, Findings of ACL",
+        cost="new x anchors x D for the search, k^2 h for each regression",
+        needs=("donor table", "auxiliary vectors"),
+    )
 
     temperature: float = 1.0
     rcond: float | None = None
@@ -60,132 +58,44 @@ class SaltOptions:
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise InputError(f"{name} is {value}, expected a finite number of at least 0")
 
+    def combine(self, material: Material) -> Combinations:
+        """New tokens with an auxiliary vector and a donor row that is not zero are regressed, the others left.
 
-def salt_plan(
-    auxiliary: Tensor,
-    donor: Tensor,
-    anchors: Anchors,
-    target: Vocabulary,
-    *,
-    source_rows: int,
-    rows: int | None = None,
-    options: SaltOptions | None = None,
-    seed: int = 0,
-    metadata: Mapping[str, str] | None = None,
-    placement: Placement | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> TransferPlan:
-    """Builds the plan of the whole target vocabulary; the source's table is not needed.
+        Raises:
+            InputError: a table has too few rows, or fewer than two anchors can serve the regression.
+        """
+        auxiliary, donor = material.auxiliary, material.donor
+        neighbours = find_neighbours(material, auxiliary, donor, keys=auxiliary, method="SALT")
+        key_rows = torch.from_numpy(neighbours.key_targets)
 
-    Anchors are copied. New tokens with an auxiliary vector and a donor row that is not zero are regressed; without
-    either they are sampled; new special tokens and ids without a token get the mean row.
+        def prepare(device: torch.device) -> Callable[[Tensor], SparseRows]:
+            # One key more or less changes a minimum-norm fit visibly, so near-ties at the sparsemax's threshold are
+            # decided in float64: the same support on every machine, for a third more of the search's time.
+            key_vectors, key_donors = auxiliary[key_rows].to(device), donor[key_rows].float().to(device)
 
-    Args:
-        auxiliary: floating [at least target.size, D], the static vector of each target token; a zero row means none.
-        donor: floating [at least target.size, h], the donor's input table.
-        anchors: the tokens that both vocabularies share.
-        target: the target's vocabulary.
-        source_rows: tokens of the source.
-        rows: of the plan, padding rows included; None for as many as the target has tokens.
-        options: numbers of the regression.
-        seed: of the sampled rows.
-        metadata: strings to keep with the plan.
-        placement: where the ops run, the CPU if not given; tables and plan lie on the CPU.
-        progress: told (tokens done, tokens in all).
+            def regress(block: Tensor) -> SparseRows:
+                vectors, queries = auxiliary[block].to(device), donor[block].float().to(device)
+                crow, col, _ = ops.cosine_sparsemax(vectors, key_vectors, temperature=self.temperature)
+                weights = ops.lstsq_weights(crow, col, queries, key_donors, ridge=self.ridge, rcond=self.rcond)
+                missing = queries - ops.csr_matmul(crow, col, weights, key_donors)
+                return SparseRows(crow, col, weights, missing.norm(dim=1) / queries.norm(dim=1))
 
-    Raises:
-        InputError: a table has too few rows, or fewer than two anchors can serve the regression.
-    """
-    options = options or SaltOptions()
-    for name, table in (("auxiliary vectors", auxiliary), ("donor table", donor)):
-        if table.ndim != 2 or table.shape[0] < target.size:
-            raise InputError(f"{name}: found shape {list(table.shape)}, expected [{target.size} or more, dimensions]")
-    has_vector, has_row = _nonzero_rows(auxiliary, target.size), _nonzero_rows(donor, target.size)
-    new = new_ids(anchors, target)
-    new = new[has_vector[new] & has_row[new]]
-    keys = np.isin(anchors.kinds, KEY_KINDS) & has_vector[anchors.target_ids]
-    if len(new) and keys.sum() < MINIMUM_KEYS:
-        raise InputError(_too_few(anchors, int(keys.sum())))
-    key_targets, key_sources = anchors.target_ids[keys], anchors.source_ids[keys]
+            return regress
 
-    def regress(device: torch.device) -> Combinations:
-        return _regress(auxiliary, donor, new, key_targets, key_sources, options, device, progress)
+        row_bytes = auxiliary.shape[1] * auxiliary.element_size() + donor.shape[1] * torch.float32.itemsize
+        combined = combine_blocks(material, neighbours, prepare, row_bytes=row_bytes)
+        return replace(combined, warnings=self._warnings(combined, donor.shape[1]))
 
-    row_bytes = auxiliary.shape[1] * auxiliary.element_size() + donor.shape[1] * torch.float32.itemsize
-    moved = (len(key_targets) + min(len(new), _BLOCK["cuda"])) * row_bytes
-    combined = (placement or Placement()).run("regression", regress, needed=_TABLES_ON_DEVICE * moved)
-    return assemble_plan(
-        combined, anchors, target, rows=rows or target.size, source_rows=source_rows, seed=seed, metadata=metadata
-    )
+    def _warnings(self, combined: Combinations, width: int) -> tuple[str, ...]:
+        """The fewer dimensions remain for each neighbour, the more of the fit is noise.
 
-
-def fit_warnings(plan: TransferPlan, width: int, options: SaltOptions) -> list[str]:
-    """What the fit itself gives reason to doubt, one sentence each.
-
-    The fewer dimensions remain for each neighbour, the more of the fit is noise: with a median of 91 neighbours in 96
-    dimensions, small models that we moved were far worse than with random rows, and well again with a ridge of 0.1.
-
-    Args:
-        plan: the finished plan.
-        width: dimensions of the donor's table.
-        options: what it was made with.
-    """
-    sizes = plan.crow_indices.diff()[plan.rows(Provenance.REGRESSED)]
-    if options.ridge > 0 or not len(sizes) or _DIMENSIONS_PER_NEIGHBOUR * int(sizes.median()) < width:
-        return []
-    return [
-        f"a new token has {int(sizes.median())} neighbours (median) for the donor's {width} dimensions: a fit this "
-        "tight follows noise; --ridge 0.1 or a lower --temperature helps"
-    ]
-
-
-def _regress(
-    auxiliary: Tensor,
-    donor: Tensor,
-    new: npt.NDArray[np.int64],
-    key_targets: npt.NDArray[np.int64],
-    key_sources: npt.NDArray[np.int64],
-    options: SaltOptions,
-    device: torch.device,
-    progress: Callable[[int, int], None] | None,
-) -> Combinations:
-    key_rows = torch.from_numpy(key_targets)
-    # One key more or less changes a minimum-norm fit visibly, so near-ties at the sparsemax's threshold are decided in
-    # float64: the same support on every machine, for a third more of the search's time.
-    key_vectors, key_donors = auxiliary[key_rows].to(device), donor[key_rows].float().to(device)
-    size = _BLOCK[device.type]
-    lengths, columns, values, residuals = [], [], [], []
-    for begin in range(0, len(new), size):
-        block = torch.from_numpy(new[begin : begin + size])
-        crow, col, _ = ops.cosine_sparsemax(auxiliary[block].to(device), key_vectors, temperature=options.temperature)
-        queries = donor[block].float().to(device)
-        weights = ops.lstsq_weights(crow, col, queries, key_donors, ridge=options.ridge, rcond=options.rcond)
-        missing = queries - ops.csr_matmul(crow, col, weights, key_donors)
-        lengths.append(crow.diff().cpu().numpy())
-        columns.append(col.cpu().numpy())
-        values.append(weights.cpu().numpy())
-        residuals.append((missing.norm(dim=1) / queries.norm(dim=1)).cpu().numpy())
-        if progress is not None:
-            progress(begin + len(block), len(new))
-    empty = np.empty(0, dtype=np.int64)
-    return Combinations(
-        target_ids=new,
-        lengths=np.concatenate([empty, *lengths]),
-        source_ids=key_sources[np.concatenate([empty, *columns])],
-        values=np.concatenate([empty.astype(np.float32), *values]),
-        residual=np.concatenate([empty.astype(np.float32), *residuals]),
-    )
-
-
-def _nonzero_rows(table: Tensor, rows: int) -> npt.NDArray[np.bool_]:
-    size = _BLOCK["cpu"]
-    blocks = (table[begin : min(begin + size, rows)] for begin in range(0, rows, size))
-    return np.concatenate([np.empty(0, dtype=bool), *((block.abs().amax(dim=1) > 0).numpy() for block in blocks)])
-
-
-def _too_few(anchors: Anchors, usable: int) -> str:
-    found = ", ".join(f"{count} {kind}" for kind, count in anchors.counts().items()) or "none at all"
-    return (
-        f"source and donor share too few tokens: {len(anchors)} anchors ({found}), of which {usable} are text with an "
-        f"auxiliary vector; SALT needs at least {MINIMUM_KEYS}"
-    )
+        With a median of 91 neighbours in 96 dimensions, small models that we moved were far worse than with random
+        rows, and well again with a ridge of 0.1.
+        """
+        sizes = torch.from_numpy(combined.lengths[combined.lengths > 0])
+        if self.ridge > 0 or not len(sizes) or _DIMENSIONS_PER_NEIGHBOUR * int(sizes.median()) < width:
+            return ()
+        return (
+            f"a new token has {int(sizes.median())} neighbours (median) for the donor's {width} dimensions: a fit this "
+            "tight follows noise; --ridge 0.1 or a lower --temperature helps",
+        )

@@ -1,0 +1,76 @@
+"""The tables that methods build on, each read once, when a method first asks for it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from torch import Tensor
+
+from salt_ext.apply import read_rows
+from salt_ext.device import Placement
+from salt_ext.inputs import Pair
+from salt_ext.methods import Material
+from salt_ext.progress import Clock
+from salt_ext.tables import TableFacts, examine_table
+from salt_ext.vectors import VectorSource, look_up, rows_for
+from salt_ext.vocab import Anchors
+
+
+class PairTables:
+    """Tables of a pair of models.
+
+    Attributes:
+        donor_facts: hash and norms of the donor's table; None until it is read.
+    """
+
+    def __init__(self, pair: Pair, vectors: VectorSource | None, clock: Clock) -> None:
+        """Reads nothing.
+
+        Args:
+            pair: the two models.
+            vectors: the auxiliary vectors; None for the donor's own table.
+            clock: told of every reading.
+        """
+        self._pair, self._vectors, self._clock = pair, vectors, clock
+        self.donor_facts: TableFacts | None = None
+
+    @cached_property
+    def donor(self) -> Tensor:
+        """The donor's row of each target token."""
+        donor = self._pair.donor
+        with self._clock.step("read the donor's table"):
+            table = donor.checkpoint.input_table()
+            self.donor_facts = examine_table(table, name="donor: its table", tokens=donor.vocabulary.tokens)
+            return rows_for(self._pair.target.vocabulary, donor.vocabulary, donor.tokenizer, table)
+
+    @cached_property
+    def auxiliary(self) -> Tensor:
+        """The auxiliary vector of each target token."""
+        if self._vectors is None:
+            return self.donor
+        with self._clock.step("read the auxiliary vectors"):
+            return look_up(self._vectors, self._pair.target.vocabulary)
+
+    @cached_property
+    def source(self) -> Tensor:
+        """The source's input table."""
+        checkpoint = self._pair.source.checkpoint
+        with self._clock.step("read the source's tables"):
+            return read_rows(checkpoint, checkpoint.vocabulary_tensors().input, rows=self._pair.source.vocabulary.size)
+
+    def material(self, anchors: Anchors, *, seed: int = 0, placement: Placement | None = None) -> Material:
+        """What a method is given."""
+        pair = self._pair
+        return Material(
+            source=pair.source.vocabulary,
+            target=pair.target.vocabulary,
+            anchors=anchors,
+            read_donor=lambda: self.donor,
+            read_auxiliary=lambda: self.auxiliary,
+            read_source=lambda: self.source,
+            source_tokenizer=pair.source.tokenizer,
+            target_tokenizer=pair.target.tokenizer,
+            seed=seed,
+            placement=placement or Placement(),
+            progress=self._clock.advance,
+        )

@@ -1,0 +1,85 @@
+"""A plan as a safetensors file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from salt_ext.errors import InputError, OutputError
+from salt_ext.plan.check import DTYPES, RESERVED
+from salt_ext.plan.parts import Draw, LowRank, Norms
+
+_VERSION = "2"
+_LOW_RANK = ("rows", "left", "right", "columns")
+
+
+def save_plan(
+    path: Path,
+    tensors: dict[str, Tensor],
+    *,
+    head_values: Tensor | None,
+    low_rank: LowRank | None,
+    header: dict[str, str],
+) -> None:
+    """Writes a plan's tensors and strings, see `TransferPlan.save`."""
+    if head_values is not None:
+        tensors = tensors | {"head_values": head_values}
+    if low_rank is not None:
+        tensors = tensors | {f"low_rank.{name}": getattr(low_rank, name) for name in _LOW_RANK}
+    # Copies: the library refuses tensors that share memory.
+    tensors = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
+    header = {"format": "salt_plan", "version": _VERSION} | header
+    try:
+        # Not save_file: it leaves a file that only its owner may read.
+        path.write_bytes(_reproducible(safetensors.torch.save(tensors, metadata=header)))
+    except (OSError, safetensors.SafetensorError) as error:
+        raise OutputError(f"the plan cannot be written to {path}: {error}") from error
+
+
+def load_plan(path: Path) -> dict[str, Any]:
+    """What `TransferPlan` is made of, from a file that `save_plan` wrote.
+
+    Raises:
+        InputError: the file is missing, corrupt or of another version.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            if metadata.get("format") != "salt_plan" or metadata.get("version") != _VERSION:
+                raise InputError(f"{path} is not a transfer plan of version {_VERSION}")
+            names = set(file.keys())
+            low_rank = [f"low_rank.{name}" for name in _LOW_RANK] if "low_rank.rows" in names else []
+            missing = (DTYPES.keys() | set(low_rank)) - names
+            if missing:
+                raise InputError(f"{path} is not a transfer plan: it lacks {', '.join(sorted(missing))}")
+            parts: dict[str, Any] = {name: file.get_tensor(name) for name in DTYPES}
+            if "head_values" in names:
+                parts["head_values"] = file.get_tensor("head_values")
+            dense = [file.get_tensor(name) for name in low_rank]
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InputError(f"{path} cannot be read as a transfer plan: {error!s:.300}") from error
+    numbers = {name: metadata.get(name, "") for name in ("seed", "source_rows")}
+    if not all(text.isascii() and text.isdigit() and len(text) < 20 for text in numbers.values()):
+        raise InputError(f"{path} is not a transfer plan: its seed or source_rows is not a number")
+    try:
+        parts |= {"draw": Draw(metadata.get("draw", "")), "norms": Norms(metadata.get("norms", ""))}
+        parts["low_rank"] = LowRank(*dense) if dense else None
+    except ValueError as error:
+        raise InputError(f"{path} is not a valid transfer plan: {error}") from None
+    parts |= {name: int(text) for name, text in numbers.items()}
+    parts["metadata"] = {name: text for name, text in metadata.items() if name not in RESERVED}
+    return parts
+
+
+def _reproducible(file: bytes) -> bytes:
+    """The file with its metadata in order; the library writes it in another order every time."""
+    length = int.from_bytes(file[:8], "little")
+    ordered = json.dumps(json.loads(file[8 : 8 + length]), separators=(",", ":"), ensure_ascii=False, sort_keys=True)
+    raw = ordered.encode()
+    raw += b" " * (-len(raw) % 8)
+    return len(raw).to_bytes(8, "little") + raw + file[8 + length :]

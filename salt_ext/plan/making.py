@@ -1,0 +1,133 @@
+"""The rows of a new table, made block by block as a plan says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from salt_ext import ops
+from salt_ext.device import move_used_rows
+from salt_ext.plan.drawing import column_statistics, drawn_rows
+from salt_ext.plan.parts import Norms, Provenance
+
+if TYPE_CHECKING:
+    from salt_ext.plan.plan import TransferPlan
+
+_BLOCK_BYTES = 64 << 20
+# Rows that are the mean.
+_MEAN = (Provenance.AVERAGED, Provenance.PADDING)
+
+
+def make_rows(plan: TransferPlan, old: Tensor, *, dtype: torch.dtype, head: bool, device: torch.device) -> Tensor:
+    """See `TransferPlan.apply`; `old` is [source_rows, width] and at least as wide a type as `dtype`."""
+    new = old.new_empty(plan.target_rows, old.shape[1], dtype=dtype)
+    _copy(plan, old, new)
+    _regress(plan, old, new, head, device)
+    _fill(plan, old, new)
+    return new
+
+
+def _copy(plan: TransferPlan, old: Tensor, new: Tensor) -> None:
+    rows = plan.rows(Provenance.COPIED)
+    sources = plan.col_indices[plan.crow_indices[rows]]
+    for begin, end in _blocks(len(rows), _rows_per_block(old)):
+        new[rows[begin:end].to(new.device)] = old.index_select(0, sources[begin:end].to(old.device)).to(new.dtype)
+
+
+def _regress(plan: TransferPlan, old: Tensor, new: Tensor, head: bool, device: torch.device) -> None:
+    factor = 1.0
+    if plan.norms is Norms.KEPT or old.shape[1] == 1:
+        wanted = None
+    else:
+        wanted = _anchor_norm(plan, old)
+        if plan.norms is Norms.FACTOR:
+            # A pass of its own: rows are rounded once, when their scale is known.
+            found = torch.cat(
+                [block.double().norm(dim=1) for _, block in _sums(plan, old, head, device)] or [old[:0, 0]]
+            )
+            mean = float(found.mean()) if len(found) else 0.0
+            factor, wanted = (wanted / mean if mean > 0 else 1.0), None
+    for rows, block in _sums(plan, old, head, device):
+        if wanted is not None:
+            norms = block.norm(dim=1, keepdim=True)
+            block = block * torch.where(norms > 0, wanted / norms, 1.0)
+        elif factor != 1.0:
+            block = block * factor
+        new[rows.to(new.device)] = block.to(new.dtype).to(new.device)
+
+
+def _sums(plan: TransferPlan, old: Tensor, head: bool, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """Blocks of (target ids, their rows before scaling) of all REGRESSED rows, float32 or wider."""
+    rows = plan.rows(Provenance.REGRESSED)
+    values = plan.values if plan.head_values is None or not head else plan.head_values
+    lengths = plan.crow_indices.diff()
+    chosen = torch.repeat_interleave(plan.provenance == Provenance.REGRESSED, lengths)
+    crow = torch.cat([lengths.new_zeros(1), lengths[rows].cumsum(0)])
+    col, values = plan.col_indices[chosen], values[chosen]
+    maps = _low_rank_map(plan, old, device)
+    if device != old.device:
+        old, col = move_used_rows(old, col, device)
+    wide = torch.promote_types(old.dtype, torch.float32)
+    for begin, end in _blocks(len(rows), _rows_per_block(old)):
+        first, last = int(crow[begin]), int(crow[end])
+        part = (crow[begin : end + 1] - first, col[first:last], values[first:last])
+        part_crow, part_col, part_values = (tensor.to(old.device) for tensor in part)
+        # The sum has the table's dtype, so that a half table is rounded here unless more is to be done with it.
+        if maps is None and plan.norms is Norms.KEPT:
+            yield rows[begin:end], ops.csr_matmul(part_crow, part_col, part_values, old)
+            continue
+        used, places = part_col.unique(return_inverse=True)
+        block = ops.csr_matmul(part_crow, places, part_values.to(wide), old[used].to(wide))
+        if maps is not None:
+            _add_low_rank(plan, rows[begin:end], block, maps)
+        yield rows[begin:end], block
+
+
+def _low_rank_map(plan: TransferPlan, old: Tensor, device: torch.device) -> Tensor | None:
+    """right @ table[columns], [r, width], float32 or wider."""
+    if plan.low_rank is None:
+        return None
+    wide = torch.promote_types(old.dtype, torch.float32)
+    anchors = old.index_select(0, plan.low_rank.columns.to(old.device)).to(device, wide)
+    return plan.low_rank.right.to(device, wide) @ anchors
+
+
+def _add_low_rank(plan: TransferPlan, rows: Tensor, block: Tensor, maps: Tensor) -> None:
+    if plan.low_rank is None:
+        return
+    begin, end = torch.searchsorted(plan.low_rank.rows, torch.stack([rows[0], rows[-1] + 1])).tolist()
+    places = torch.searchsorted(rows, plan.low_rank.rows[begin:end])
+    block.index_add_(0, places.to(block.device), plan.low_rank.left[begin:end].to(maps) @ maps)
+
+
+def _anchor_norm(plan: TransferPlan, old: Tensor) -> float:
+    """Mean norm of the source rows that are copied; of all rows where none is."""
+    copied = plan.rows(Provenance.COPIED)
+    sources = plan.col_indices[plan.crow_indices[copied]].unique()
+    rows = sources if len(sources) else torch.arange(plan.source_rows)
+    blocks = (rows[begin:end].to(old.device) for begin, end in _blocks(len(rows), _rows_per_block(old)))
+    return float(torch.cat([old.index_select(0, block).double().norm(dim=1) for block in blocks]).mean())
+
+
+def _fill(plan: TransferPlan, old: Tensor, new: Tensor) -> None:
+    averaged, sampled = [plan.rows(kind) for kind in _MEAN], plan.rows(Provenance.SAMPLED)
+    if not any(map(len, [*averaged, sampled])):
+        return
+    statistics = column_statistics(old, _rows_per_block(old))
+    for rows in averaged:
+        new[rows.to(new.device)] = statistics[0].to(new.dtype)
+    for rows, block in drawn_rows(sampled, old, statistics, draw=plan.draw, seed=plan.seed):
+        new[rows.to(new.device)] = block.to(new.dtype)
+
+
+def _blocks(total: int, size: int) -> Iterator[tuple[int, int]]:
+    for begin in range(0, total, size):
+        yield begin, min(begin + size, total)
+
+
+def _rows_per_block(table: Tensor) -> int:
+    """Rows that take about `_BLOCK_BYTES` in float64, the widest that a block is worked on in."""
+    return max(1, _BLOCK_BYTES // (8 * max(1, table.shape[1])))
