@@ -13,7 +13,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,11 @@ from transformers.utils import logging as transformers_logging
 
 from salt_ext.checkpoint.layout import find_layout, read_json_object
 from salt_ext.errors import OutputError
+from salt_ext.shallow import DEPTH, shallow_bytes, shallow_config
 
 _LENGTH = 16
+# Larger models are run through their first layers only.
+_WHOLE = 1 << 30
 # Relative to the largest logit: sums of another order in another dtype stay far below, a wrong row far above.
 _LOGIT_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}
 _NARROW_TOLERANCE = 2.0**-5
@@ -42,12 +45,29 @@ class _Pass:
         logits: of the shared tokens, [length, shared].
         finite: whether all its logits are.
         missing: the parameters that its files do not hold.
+        layers: how many layers the model has, where only the first were run; else 0.
     """
 
     hidden: Tensor
     logits: Tensor
     finite: bool
     missing: frozenset[str]
+    layers: int
+
+
+@dataclass(frozen=True)
+class _Options:
+    """How a model is loaded.
+
+    Attributes:
+        dtype: what its weights are converted to; None where they are kept.
+        trust_remote_code: whether code of its folder may run.
+        shallow: whether only its first layers are loaded.
+    """
+
+    dtype: torch.dtype | None
+    trust_remote_code: bool
+    shallow: bool
 
 
 class _InapplicableError(Exception):
@@ -60,10 +80,13 @@ def forward_check(
     pairs: Sequence[tuple[int, int]],
     *,
     budget: int,
+    whole: int = _WHOLE,
     dtype: torch.dtype | None = None,
     trust_remote_code: bool = False,
 ) -> str:
     """Runs both models on the CPU, one after the other, as transformers loads them, on one short text.
+
+    Large models are run through their first two layers, see `salt_ext.shallow`.
 
     Args:
         source: the source's folder.
@@ -71,6 +94,7 @@ def forward_check(
         pairs: (source id, target id) of the tokens whose rows were copied, ordinary text tokens only: a padding or
             image token makes some models compute another thing.
         budget: bytes that a model's weights may take.
+        whole: bytes of weights up to which all layers are run.
         dtype: what the source's weights were converted to; None where they were kept.
         trust_remote_code: whether code of the models' folders may run.
 
@@ -83,27 +107,39 @@ def forward_check(
     """
     if not pairs:
         return "forward pass: not run, no token is shared"
-    needed = max(_weight_bytes(source), _weight_bytes(output))
-    if needed > budget:
-        return f"forward pass: not run, model of {_gigabytes(needed)}, budget {_gigabytes(budget)}"
+    total = max(_weight_bytes(source), _weight_bytes(output))
+    sizes = {False: total} if total <= whole else {True: shallow_bytes(output), False: total}
+    depths = [shallow for shallow, needed in sizes.items() if needed <= budget]
+    if not depths:
+        return f"forward pass: not run, model of {_gigabytes(min(sizes.values()))}, budget {_gigabytes(budget)}"
     old_ids, new_ids = [old for old, _ in pairs], [new for _, new in pairs]
     # Spread over the vocabulary; a short list is used as it is.
     chosen = [len(pairs) * place // _LENGTH for place in range(_LENGTH)] if len(pairs) > _LENGTH else range(len(pairs))
     with _undisturbed():
-        try:
-            before = _run(source, [old_ids[place] for place in chosen], old_ids, dtype, trust_remote_code)
-        except Exception as error:  # whatever keeps the source from running is no fault of the output
-            return f"forward pass: not run, {_reason(error)}"
+        reason = ""
+        for shallow in depths:
+            options = _Options(dtype, trust_remote_code, shallow)
+            try:
+                before = _run(source, [old_ids[place] for place in chosen], old_ids, options)
+                break
+            except Exception as error:  # whatever keeps the source from running is no fault of the output
+                reason = _reason(error)
+        else:
+            return f"forward pass: not run, {reason}"
         if not before.finite:
             return "forward pass: not run, the source's own logits are not finite"
         try:
-            after = _run(output, [new_ids[place] for place in chosen], new_ids, None, trust_remote_code)
+            after = _run(output, [new_ids[place] for place in chosen], new_ids, replace(options, dtype=None))
         except Exception as error:
             raise OutputError(
                 f"{output}: the new model does not run where the source does: {_reason(error)}"
             ) from error
     _compare(before, after, output)
-    return f"forward pass of {len(chosen)} shared tokens: logits finite, last hidden states bit-equal to the source's"
+    layers = f" through the first {DEPTH} of {before.layers} layers" if before.layers else ""
+    return (
+        f"forward pass of {len(chosen)} shared tokens{layers}: logits finite, last hidden states bit-equal to the "
+        "source's"
+    )
 
 
 def _compare(before: _Pass, after: _Pass, output: Path) -> None:
@@ -120,10 +156,8 @@ def _compare(before: _Pass, after: _Pass, output: Path) -> None:
         raise OutputError(f"{output}: the logits of shared tokens differ from the source's by up to {worst:.3g}")
 
 
-def _run(
-    folder: Path, text: Sequence[int], shared: Sequence[int], dtype: torch.dtype | None, trust_remote_code: bool
-) -> _Pass:
-    model, missing = _load(folder, dtype, trust_remote_code)
+def _run(folder: Path, text: Sequence[int], shared: Sequence[int], options: _Options) -> _Pass:
+    model, missing, layers = _load(folder, options)
     try:
         head = model.get_output_embeddings()
         if head is None:
@@ -138,7 +172,7 @@ def _run(
         if not seen:
             raise _InapplicableError(f"{type(model).__name__} does not use its head as a layer")
         logits = logits.reshape(-1, logits.shape[-1])
-        return _Pass(seen[-1].clone(), logits[:, list(shared)].clone(), bool(logits.isfinite().all()), missing)
+        return _Pass(seen[-1].clone(), logits[:, list(shared)].clone(), bool(logits.isfinite().all()), missing, layers)
     finally:
         # At once, not when the collector finds the model: two must never be in memory.
         for tensor in (*model.parameters(), *model.buffers()):
@@ -156,10 +190,13 @@ def _inputs(model: transformers.PreTrainedModel, text: Sequence[int]) -> dict[st
     return inputs
 
 
-def _load(
-    folder: Path, dtype: torch.dtype | None, trust_remote_code: bool
-) -> tuple[transformers.PreTrainedModel, frozenset[str]]:
+def _load(folder: Path, options: _Options) -> tuple[transformers.PreTrainedModel, frozenset[str], int]:
+    dtype, trust_remote_code = options.dtype, options.trust_remote_code
     loader = _model_class(read_json_object(folder / "config.json"), trust_remote_code)
+    cut: dict[str, Any] = {}
+    layers = 0
+    if options.shallow:
+        cut["config"], layers = shallow_config(folder, trust_remote_code=trust_remote_code)
     # What the files do not hold is drawn at random, so both models must draw from the same seed.
     torch.manual_seed(0)
     model, report = loader.from_pretrained(
@@ -168,6 +205,7 @@ def _load(
         local_files_only=True,
         trust_remote_code=trust_remote_code,
         output_loading_info=True,
+        **cut,
     )
     for parameter in model.parameters():
         if dtype is not None and parameter.is_floating_point():
@@ -176,7 +214,7 @@ def _load(
         # A weight that is still a piece of its file lies where the file's header put it.
         if parameter.data_ptr() % _ALIGNMENT:
             parameter.data = parameter.data.clone()
-    return model.eval(), frozenset(report["missing_keys"])
+    return model.eval(), frozenset(report["missing_keys"]), layers
 
 
 def _model_class(config: dict[str, Any], trust_remote_code: bool) -> Any:

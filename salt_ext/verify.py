@@ -13,6 +13,7 @@ from salt_ext.checkpoint import Checkpoint, config_rows
 from salt_ext.checkpoint.header import FLOATING
 from salt_ext.errors import InputError, OutputError
 from salt_ext.plan import Provenance, TransferPlan
+from salt_ext.tables import norms_and_finite
 from salt_ext.vocab import load_tokenizer
 
 _BLOCK = 4096
@@ -121,7 +122,8 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _finite(table: Tensor) -> bool:
-    return all(bool(table[begin : begin + _BLOCK].isfinite().all()) for begin in range(0, len(table), _BLOCK))
+    rows = table.reshape(len(table), -1)
+    return all(bool(norms_and_finite(rows[begin : begin + _BLOCK])[1].all()) for begin in range(0, len(rows), _BLOCK))
 
 
 def _same_rows(new: Tensor, new_rows: Tensor, old: Tensor, old_rows: Tensor) -> bool:
