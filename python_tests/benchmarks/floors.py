@@ -21,12 +21,17 @@ MARGIN = 0.75
 
 
 def machine_class() -> str:
-    """Who made the CPU, the kernels in use and those of torch's references: ratios hold for no other combination."""
-    vendor = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "vendor_id" in line),
-        "unknown",
-    )
-    return f"{vendor}, {_loader.cpu_isa()}, torch {torch.backends.cpu.get_cpu_capability()}"
+    """The CPU's maker, family and model, the kernels in use and those of torch's references.
+
+    Ratios hold for no other combination: caches and clocks differ between models of one maker.
+    """
+    facts = dict.fromkeys(("vendor_id", "cpu family", "model"), "unknown")
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        key, _, value = (part.strip() for part in line.partition(":"))
+        if facts.get(key) == "unknown":
+            facts[key] = value
+    cpu = f"{facts['vendor_id']} {facts['cpu family']}-{facts['model']}"
+    return f"{cpu}, {_loader.cpu_isa()}, torch {torch.backends.cpu.get_cpu_capability()}"
 
 
 def read() -> dict[str, dict[str, Any]]:
