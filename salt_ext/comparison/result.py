@@ -37,14 +37,12 @@ class Metric:
 
 
 METRICS = (
-    Metric("seconds", "seconds", "to make the plan and the new input table, tables read before; lower is better", 2),
-    Metric(
-        "memory_bytes", "memory, MB", "peak of resident memory above what was there before; lower is better", 0, 1e6
-    ),
-    Metric("held_out_cosine", "held-out cosine", "centred, of left-out anchors; higher is better", 3),
-    Metric("reciprocal_rank", "reciprocal rank", "of a left-out anchor's true row; higher is better", 3),
-    Metric("norm_ratio", "norm ratio", "left-out anchors, made over true; 1 is best", 2),
-    Metric("bits_per_byte", "bits per byte", "of the moved model on the text; lower is better", 3),
+    Metric("seconds", "s", "seconds to make the plan and the new input table, tables read before; lower is better", 2),
+    Metric("memory_bytes", "MB", "peak of resident memory above what was there before; lower is better", 0, 1e6),
+    Metric("held_out_cosine", "cosine", "of left-out anchors' made and true rows, centred; higher is better", 3),
+    Metric("reciprocal_rank", "1/rank", "mean reciprocal rank of a left-out anchor's true row; higher is better", 3),
+    Metric("norm_ratio", "norm", "of left-out anchors' rows, made over true; 1 is best", 2),
+    Metric("bits_per_byte", "bits/byte", "of the moved model on the text; lower is better", 3),
     Metric("bits_per_byte_adapted", "adapted", "bits per byte after the adaptation; lower is better", 3),
 )
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Prints the table, what its columns mean, and the warnings."""
     facts = comparison.facts
-    table = Table("method", title=_title(comparison), title_justify="left")
+    table = Table(title=_title(comparison), title_justify="left")
+    table.add_column("method", overflow="fold")
     for metric in comparison.metrics:
         table.add_column(metric.heading, justify="right")
     for row in comparison.rows:
