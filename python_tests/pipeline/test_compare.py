@@ -217,7 +217,7 @@ def test_real_models(real_data):
         models / "de-gpt",
         "salt,focus",
         text=[real_data / "text" / "de" / "docs.valid.txt"],
-        max_bytes=20_000,
+        max_bytes=5_000,
         aux=f"fasttext:{models / 'de-fasttext.bin'}",
     )
     rows = {row.method: row for row in found.rows}

@@ -19,7 +19,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     table = Table(title=_title(comparison), title_justify="left")
     table.add_column("method", overflow="fold")
     for metric in comparison.metrics:
-        table.add_column(metric.heading, justify="right")
+        table.add_column(metric.heading, justify="right", min_width=len(metric.heading))
     for row in comparison.rows:
         table.add_row(escape(row.method), *(figure(row, metric) for metric in comparison.metrics))
     console.print(table)
