@@ -12,6 +12,7 @@ import salt_ext
 from salt_ext import cli
 from salt_ext.errors import InputError
 from salt_ext.evaluate import measure
+from salt_ext.inputs import PairOptions
 from salt_ext.vocab import load_tokenizer
 
 from .conftest import ONLY_TARGET, SHARED, save_model, text_of
@@ -207,6 +208,20 @@ def test_an_encoder_decoder_is_refused(tmp_path, source_tokenizer, donor, texts)
     source_tokenizer.save_pretrained(tmp_path / "t5")
     with pytest.raises(InputError, match=r"source is an encoder-decoder \(t5\), expected a causal language model"):
         salt_ext.compare(tmp_path / "t5", donor, "mean", text=[texts[0]])
+
+
+def test_an_unknown_architecture_is_refused_although_transfer_takes_it(copy_of, source, donor, texts):
+    folder = copy_of(source)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "unheard", "architectures": ["Of"]}))
+    with pytest.raises(InputError, match="source cannot be run as a causal language model"):
+        salt_ext.compare(
+            folder,
+            donor,
+            "mean",
+            text=[texts[0]],
+            models=PairOptions(embedding="model.embed_tokens.weight"),
+        )
 
 
 def test_real_models(real_data):

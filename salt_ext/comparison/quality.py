@@ -29,6 +29,7 @@ from salt_ext.vocab import Anchors
 
 TOKENS_PER_STEP = 4096
 _LONGEST_CONTEXT = 512
+_CANNOT_RUN = "source cannot be run as a causal language model, and compare measures what it makes of a text"
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class Bench:
             with without_progress_bars():
                 model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=trust)
         except (ValueError, OSError, RuntimeError) as error:
-            raise InputError(f"source cannot be opened as a causal language model: {error}") from error
+            raise InputError(f"{_CANNOT_RUN}: {error}") from error
         moved: PreTrainedModel = model.to(self.device)
         return moved
 
@@ -129,11 +130,14 @@ def context_of(pair: Pair) -> int:
     """Tokens that the source reads at once: as many as it can, at most 512.
 
     Raises:
-        InputError: it is an encoder-decoder, which does not continue a text.
+        InputError: it is an encoder-decoder, which does not continue a text, or transformers does not know it.
     """
     checkpoint = pair.source.checkpoint
     trust = checkpoint.options.trust_remote_code
-    config = transformers.AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=trust)
+    try:
+        config = transformers.AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=trust)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{_CANNOT_RUN}: {error}") from error
     if config.is_encoder_decoder:
         raise InputError(f"source is an encoder-decoder ({config.model_type}), expected a causal language model")
     longest = getattr(config.get_text_config(), "max_position_embeddings", None) or _LONGEST_CONTEXT
