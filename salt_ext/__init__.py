@@ -15,14 +15,28 @@ from salt_ext import ops
 from salt_ext._loader import Backend, backends
 
 if TYPE_CHECKING:
+    from salt_ext.comparison.result import Comparison
+    from salt_ext.comparison.run import compare
     from salt_ext.pipeline import TransferResult, transfer
     from salt_ext.plan import TransferPlan
 
-__all__ = ["Backend", "TransferPlan", "TransferResult", "__version__", "backends", "ops", "transfer"]
+__all__ = [
+    "Backend",
+    "Comparison",
+    "TransferPlan",
+    "TransferResult",
+    "__version__",
+    "backends",
+    "compare",
+    "ops",
+    "transfer",
+]
 
 __version__ = version("salt-ext")
 
 _LAZY = {
+    "compare": "salt_ext.comparison.run",
+    "Comparison": "salt_ext.comparison.result",
     "transfer": "salt_ext.pipeline",
     "TransferResult": "salt_ext.pipeline",
     "TransferPlan": "salt_ext.plan",

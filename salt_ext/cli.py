@@ -29,7 +29,9 @@ from salt_ext.cli_options import (
     TrustRemoteCode,
     options_of,
 )
+from salt_ext.comparison.command import compare
 from salt_ext.errors import SaltError
+from salt_ext.progress import progress_bars, quiet_downloads
 
 # What needs torch's companions (transformers takes seconds to import) is imported inside the commands.
 
@@ -121,10 +123,9 @@ def transfer(
     from rich.console import Console
 
     from salt_ext import pipeline, report
-    from salt_ext.progress import progress_bars
 
     screen = Console(stderr=True)
-    _quiet_downloads(quiet or not screen.is_terminal)
+    quiet_downloads(quiet or not screen.is_terminal)
     with progress_bars(screen, quiet=quiet) as progress:
         result = pipeline.transfer(
             source,
@@ -177,7 +178,7 @@ def inspect(
     from salt_ext import inspection
     from salt_ext.inputs import PairOptions
 
-    _quiet_downloads(not sys.stderr.isatty())
+    quiet_downloads(not sys.stderr.isatty())
     options = PairOptions(
         tokenizer=tokenizer,
         token_map=token_map,
@@ -212,6 +213,9 @@ def methods() -> None:
     from salt_ext.methods.listing import print_methods
 
     print_methods(Console())
+
+
+app.command()(compare)
 
 
 @app.command()
@@ -254,13 +258,6 @@ def run(arguments: list[str] | None = None) -> int:
 def main() -> None:
     """The console script."""
     sys.exit(run())
-
-
-def _quiet_downloads(quiet: bool) -> None:
-    if quiet:
-        from huggingface_hub.utils.tqdm import disable_progress_bars
-
-        disable_progress_bars()
 
 
 if __name__ == "__main__":

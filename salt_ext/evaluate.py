@@ -121,6 +121,18 @@ def measure(
     """
     _at_least_one(context=context, batch_size=batch_size, max_bytes=1 if max_bytes is None else max_bytes)
     stream = token_stream(tokenizer, list(_first_bytes(lines, max_bytes)))
+    return measure_stream(model, stream, context=context, batch_size=batch_size)
+
+
+def measure_stream(
+    model: PreTrainedModel, stream: TokenStream, *, context: int = 512, batch_size: int = 8
+) -> TextScore:
+    """`measure` of a text that is encoded already, for several models with one tokenizer.
+
+    Raises:
+        InputError: a size below 1.
+    """
+    _at_least_one(context=context, batch_size=batch_size)
     targets = torch.where(stream.counted, stream.ids, _NOT_COUNTED)
     training = model.training
     model.eval()
@@ -188,10 +200,32 @@ def adapt(
     Raises:
         InputError: no text, fewer tokens than one window, or a size out of range.
     """
+    text = token_stream(tokenizer, list(lines))
+    return adapt_stream(
+        model, text, steps=steps, tokens_per_step=tokens_per_step, lr=lr, seed=seed, context=context, progress=progress
+    )
+
+
+def adapt_stream(
+    model: PreTrainedModel,
+    stream: TokenStream,
+    *,
+    steps: int,
+    tokens_per_step: int,
+    lr: float,
+    seed: int,
+    context: int = 512,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[float]:
+    """`adapt` on a text that is encoded already, for several models with one tokenizer.
+
+    Raises:
+        InputError: fewer tokens than one window, or a size out of range.
+    """
     _at_least_one(context=context, tokens_per_step=tokens_per_step)
     if steps < 0 or lr <= 0:
         raise InputError(f"steps is {steps} and lr is {lr}, expected steps >= 0 and lr > 0")
-    ids = token_stream(tokenizer, list(lines)).ids
+    ids = stream.ids
     count = (len(ids) - 1) // context
     if count < 1:
         raise InputError(f"the text has {len(ids)} tokens, expected more than one window of {context}")

@@ -6,9 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from salt_ext.checkpoint import Checkpoint, ModelOptions
+from salt_ext.checkpoint import (
+    Checkpoint,
+    ModelOptions,
+    padded_rows,
+    padding_multiple,
+    reserved_rows,
+    resized_config,
+)
 from salt_ext.errors import InputError
-from salt_ext.protocol import Target, build_target, load_token_map
+from salt_ext.protocol import (
+    Target,
+    TranslatedConfigs,
+    build_target,
+    load_token_map,
+    token_translation,
+    translated_configs,
+)
 from salt_ext.vocab import Anchors, Level, Vocabulary, load_tokenizer, match_vocabularies
 
 if TYPE_CHECKING:
@@ -97,6 +111,30 @@ def match_pair(pair: Pair, *, level: Level = "exact") -> Anchors:
     target = pair.target
     return match_vocabularies(
         pair.source.vocabulary, target.vocabulary, level=level, pairs=target.pairs, mapped=target.mapped
+    )
+
+
+def moved_rows(pair: Pair, *, multiple: int | None = None) -> int:
+    """Rows of the new model's tables: the tokens, rows that the model reserves, and padding.
+
+    Args:
+        pair: the two models.
+        multiple: what the rows are rounded up to a multiple of; None for what the source did.
+    """
+    checkpoint = pair.source.checkpoint
+    if multiple is None:
+        multiple = padding_multiple(pair.source.vocabulary.size, checkpoint.rows)
+    return padded_rows(pair.target.vocabulary.size + reserved_rows(checkpoint.config), multiple)
+
+
+def moved_configs(pair: Pair, anchors: Anchors, *, rows: int) -> TranslatedConfigs:
+    """The new model's configurations: the source's, for tables of `rows` rows and with the new tokens' ids."""
+    checkpoint, target = pair.source.checkpoint, pair.target.vocabulary
+    return translated_configs(
+        resized_config(checkpoint.config, rows=rows),
+        checkpoint.generation_config,
+        tokens=token_translation(anchors, pair.source.vocabulary, target),
+        pad=target.roles.get("pad"),
     )
 
 

@@ -12,9 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from salt_ext.checkpoint import reserved_rows
-from salt_ext.errors import InputError
 from salt_ext.inputs import Model, Pair, PairOptions, match_pair, open_pair
 from salt_ext.methods.assembly import new_ids
+from salt_ext.textfile import read_lines
 from salt_ext.vocab import Anchors, Level, anchor_coverage, bytes_per_token
 from salt_ext.vocab.losses import changed_lines, lost_features
 
@@ -67,7 +67,7 @@ def inspect(
     Raises:
         InputError: see `open_pair`; or a text cannot be read.
     """
-    contents = {str(file): _lines(file) for file in texts}
+    contents = {str(file): read_lines(file, max_bytes=_TEXT_BYTES) for file in texts}
     pair = open_pair(source, donor, options)
     anchors = match_pair(pair, level=match)
     measured = [
@@ -202,23 +202,6 @@ def _describe(model: Model) -> list[tuple[str, str]]:
         ("ids", f"{vocabulary.size:,}"),
         ("rows of the table", f"{checkpoint.rows:,}"),
     ]
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(_TEXT_BYTES)
-    except OSError as error:
-        raise InputError(f"text {file} cannot be read: {error.strerror}") from error
-    if len(data) == _TEXT_BYTES:
-        data = data[: data.rfind(b"\n") + 1 or None]
-    try:
-        lines = data.decode("utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"text {file} is not UTF-8: byte {error.start} cannot be decoded") from None
-    if not any(line.strip() for line in lines):
-        raise InputError(f"text {file} holds no text")
-    return lines
 
 
 def _around_change(before: str, after: str) -> tuple[str, str]:

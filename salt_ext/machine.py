@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,6 +17,44 @@ import torch
 def peak_memory() -> int:
     """The most bytes that this process has had in memory so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@dataclass
+class Growth:
+    """What `memory_growth` found.
+
+    Attributes:
+        bytes: None until the block ends, and where the system does not tell.
+    """
+
+    bytes: int | None = None
+
+
+@contextmanager
+def memory_growth() -> Iterator[Growth]:
+    """How far this process's resident memory rises, at its peak, above what it had when the block began.
+
+    Whatever allocates counts: Python, torch, the operators' own work space, and pages of libraries that are read for
+    the first time. Memory that was freed before the block is given back to the system first, as far as the allocator
+    can, since taking it up again would not show. The process's own record of its peak starts anew.
+    """
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    growth = Growth()
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        before = _status("VmRSS")
+    except OSError:  # another system, or one that does not let a process reset its peak
+        yield growth
+        return
+    yield growth
+    growth.bytes = _status("VmHWM") - before
+
+
+def _status(field: str) -> int:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 
 
 def available_memory() -> int:

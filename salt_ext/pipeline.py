@@ -13,24 +13,16 @@ from torch import Tensor
 
 from salt_ext import report
 from salt_ext.apply import new_tensors, read_rows
-from salt_ext.checkpoint import (
-    check_output,
-    padded_rows,
-    padding_multiple,
-    reserved_rows,
-    resized_config,
-    write_checkpoint,
-)
+from salt_ext.checkpoint import check_output, write_checkpoint
 from salt_ext.device import AUTO, Placement
 from salt_ext.forward import forward_check
-from salt_ext.inputs import Model, Pair, PairOptions, match_pair, open_pair
+from salt_ext.inputs import Model, Pair, PairOptions, match_pair, moved_configs, moved_rows, open_pair
 from salt_ext.inspection import special_map, warnings_of
 from salt_ext.machine import available_memory, cpu_threads, peak_memory
 from salt_ext.materials import PairTables
 from salt_ext.methods import KEY_KINDS, Combinations, assemble_plan
 from salt_ext.plan import Provenance, TransferPlan
 from salt_ext.progress import Clock, Progress
-from salt_ext.protocol import token_translation, translated_configs
 from salt_ext.settings import DONOR_AUX, Settings
 from salt_ext.tables import TableFacts, examine_table
 from salt_ext.vectors import VectorSource, open_vectors
@@ -174,16 +166,12 @@ class _Job:
         new, target, dtype = self.pair.target, self.pair.target.vocabulary, settings.torch_dtype()
         with clock.step("match the vocabularies"):
             anchors = match_pair(self.pair, level=settings.match)
-            configs = translated_configs(
-                resized_config(checkpoint.config, rows=self._rows()),
-                checkpoint.generation_config,
-                tokens=token_translation(anchors, self.pair.source.vocabulary, target),
-                pad=target.roles.get("pad"),
-            )
+            rows = moved_rows(self.pair, multiple=settings.pad_to_multiple_of)
+            configs = moved_configs(self.pair, anchors, rows=rows)
         with clock.step("read the source's tables"):
             before = _examine_source(self.pair.source)
         tables = PairTables(self.pair, self.vectors, clock)
-        combined, plan = self._plan(anchors, tables)
+        combined, plan = self._plan(anchors, tables, rows)
         warnings = [*warnings_of(self.pair, anchors), *configs.warnings, *combined.warnings]
         after: dict[str, Tensor] = {}
         written: dict[str, Any] = {}
@@ -235,7 +223,7 @@ class _Job:
             )
         return TransferResult(self.output, plan, written)
 
-    def _plan(self, anchors: Anchors, tables: PairTables) -> tuple[Combinations, TransferPlan]:
+    def _plan(self, anchors: Anchors, tables: PairTables, rows: int) -> tuple[Combinations, TransferPlan]:
         """What the method makes, and the plan of all rows."""
         pair, settings = self.pair, self.settings
         method = settings.make_method()
@@ -245,7 +233,7 @@ class _Job:
             combined,
             anchors,
             pair.target.vocabulary,
-            rows=self._rows(),
+            rows=rows,
             source_rows=pair.source.vocabulary.size,
             seed=settings.seed,
             metadata={
@@ -256,14 +244,6 @@ class _Job:
             },
         )
         return combined, plan
-
-    def _rows(self) -> int:
-        """Rows of the new tables: the tokens, rows that the model reserves, and padding."""
-        source = self.pair.source
-        multiple = self.settings.pad_to_multiple_of
-        if multiple is None:
-            multiple = padding_multiple(source.vocabulary.size, source.checkpoint.rows)
-        return padded_rows(self.pair.target.vocabulary.size + reserved_rows(source.checkpoint.config), multiple)
 
     def _run_both(self, folder: Path, anchors: Anchors, plan: TransferPlan) -> str:
         """One forward pass of both models; copied text tokens only, since special ones may change what is computed."""

@@ -79,3 +79,25 @@ def progress_bars(console: Console, *, quiet: bool) -> Iterator[Progress | None]
             bars.update(tasks[step], completed=done, total=total or None)
 
         yield show
+
+
+def quiet_downloads(quiet: bool) -> None:
+    """Silences the hub's own bars, which come before any of ours."""
+    if quiet:
+        from huggingface_hub.utils.tqdm import disable_progress_bars
+
+        disable_progress_bars()
+
+
+@contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Silences the bars of `transformers` in the block."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -31,7 +31,7 @@ def output_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 def test_help_names_every_command(capsys):
     printed = output_of(capsys, "--help")
-    for command in ("transfer", "inspect", "explain", "demo"):
+    for command in ("transfer", "inspect", "explain", "compare", "demo"):
         assert command in printed
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-from transformers.utils import logging as transformers_logging
+
+from salt_ext.progress import without_progress_bars
 
 _BOS, _EOS, _PAD = "<s>", "</s>", "<pad>"
 
@@ -63,18 +63,6 @@ def build_model(tokenizer: PreTrainedTokenizerFast, size: Size, seed: int) -> Ll
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)
     return model
-
-
-@contextmanager
-def without_progress_bars() -> Iterator[None]:
-    """Silences the bars of `transformers` in the block."""
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
 
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

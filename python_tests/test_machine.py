@@ -1,0 +1,53 @@
+"""What is measured of the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from salt_ext.machine import memory_growth
+
+MEGABYTE = 1 << 20
+
+
+@pytest.mark.parametrize("make", [lambda size: np.ones(size, dtype=np.uint8), lambda size: torch.ones(size).byte()])
+def test_memory_growth_is_the_peak_of_what_is_allocated_and_freed_again(make):
+    make(MEGABYTE)  # what a first call loads
+    with memory_growth() as growth:
+        block = make(100 * MEGABYTE)
+        del block
+    # torch makes float32 first, and one quarter more of it as bytes
+    expected = 100 * MEGABYTE if make(1).__class__ is np.ndarray else 500 * MEGABYTE
+    assert expected - MEGABYTE <= growth.bytes < expected + 20 * MEGABYTE
+
+
+def test_memory_growth_starts_anew_each_time():
+    with memory_growth() as large:
+        np.ones(100 * MEGABYTE, dtype=np.uint8)
+    with memory_growth() as small:
+        np.ones(10 * MEGABYTE, dtype=np.uint8)
+    assert large.bytes > 95 * MEGABYTE
+    assert 9 * MEGABYTE < small.bytes < 30 * MEGABYTE
+
+
+def test_memory_that_the_block_finds_free_is_not_hidden():
+    """Small pieces stay with the allocator when they are freed; taking them up again must show."""
+    pieces = [bytearray(50_000) for _ in range(1000)]
+    del pieces
+    with memory_growth() as growth:
+        again = [bytearray(b"x" * 50_000) for _ in range(1000)]
+    assert len(again) == 1000
+    assert growth.bytes > 40 * MEGABYTE
+
+
+def test_memory_growth_is_unknown_where_the_system_does_not_tell(monkeypatch):
+    def refuse(*_given: object, **_more: object) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with memory_growth() as growth:
+        np.ones(MEGABYTE, dtype=np.uint8)
+    assert growth.bytes is None

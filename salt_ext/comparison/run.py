@@ -1,0 +1,233 @@
+"""compare(): every method on the same anchors, vectors, rows and texts."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+import transformers
+
+from salt_ext.comparison.chosen import Chosen, choose_methods
+from salt_ext.comparison.heldout import FOLDS, choose_folds, held_out_score
+from salt_ext.comparison.quality import TOKENS_PER_STEP, Adaptation, Bench, context_of
+from salt_ext.comparison.result import Comparison, Row
+from salt_ext.comparison.texts import Texts, read_texts
+from salt_ext.device import AUTO, Placement, choose_device
+from salt_ext.errors import InputError
+from salt_ext.inputs import Pair, PairOptions, match_pair, moved_rows, open_pair
+from salt_ext.inspection import warnings_of
+from salt_ext.machine import cpu_threads, memory_growth
+from salt_ext.materials import PairTables
+from salt_ext.methods import Material
+from salt_ext.plan import TransferPlan
+from salt_ext.progress import Clock, Progress
+from salt_ext.settings import DONOR_AUX
+from salt_ext.vectors import open_vectors
+from salt_ext.vocab import Anchors, Level
+
+
+def compare(
+    source: str | Path,
+    donor: str | Path,
+    methods: str | Sequence[str],
+    *,
+    text: Sequence[str | Path],
+    adapt: int = 0,
+    adapt_text: Sequence[str | Path] = (),
+    lr: float = 5e-4,
+    seeds: int = 1,
+    max_bytes: int = 100_000,
+    aux: str = DONOR_AUX,
+    match: Level = "exact",
+    models: PairOptions | None = None,
+    device: str = AUTO,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Makes one table of methods on identical inputs, with the controls `mean` and `random`.
+
+    For each seed and method: the plan of the new model, timed; the same with anchors left out, see
+    `salt_ext.comparison.heldout`; and the moved model on the text, at once and after an adaptation. A seed changes what
+    is left out, every row that is drawn, and the order in which the adaptation reads. All plans of the first seed are
+    made before anything else, so that a method that lacks something stops the run early.
+
+    Seconds and memory are those of making the plan and the new input table, the pair's tables read before. Memory is
+    the growth of this process's resident memory at its peak (None in the table where the system does not tell; on a
+    GPU, the CPU's part only): it includes what a method reads for itself, and is good to a few megabytes.
+
+    Args:
+        source: folder or hub name of the language model to move, a decoder.
+        donor: folder or hub name of the model whose tokenizer and embedding table are used.
+        methods: "salt,salt:ridge=0.1;temperature=0.5,focus", or a list of such items.
+        text: UTF-8 files in the new language, a document a line; measured on.
+        adapt: tokens of the adaptation of every model; 0 for none. Rounded down to steps of 4,096.
+        adapt_text: UTF-8 files for it; lines that `text` holds too are left out. Of each file as much is read, from its
+            front, as eight bytes for every token.
+        lr: highest learning rate of the adaptation.
+        seeds: how often everything is repeated, with the seeds 0, 1, ...
+        max_bytes: read no more of each file of `text`, from its front.
+        aux: the auxiliary vectors, see `salt_ext.transfer`.
+        match: how wide anchors are matched, see `match_vocabularies`.
+        models: what else is to be said of the models and the new tokenizer.
+        device: where operators and models run: "auto", "cpu", "cuda" or "cuda:N".
+        threads: CPU threads; None for torch's own choice.
+        progress: told of every step: (step, units done, units in all or 0).
+
+    Returns:
+        The table.
+
+    Raises:
+        InputError: something that was given cannot be used, or a method lacks what it needs.
+        OutputError: the folder for temporary files has no room for one model.
+    """
+    chosen = choose_methods(methods)
+    _check(adapt=adapt, adapt_text=adapt_text, lr=lr, seeds=seeds, max_bytes=max_bytes, match=match, threads=threads)
+    placed = choose_device(device)
+    begun = time.perf_counter()
+    texts = read_texts(text, adapt_text, max_bytes=max_bytes, adapt=adapt)
+    clock = Clock(progress)
+    with cpu_threads(threads):
+        with clock.step("open the models"):
+            vectors = None if aux == DONOR_AUX else open_vectors(aux)
+            pair = open_pair(source, donor, models)
+            anchors = match_pair(pair, level=match)
+            context = context_of(pair)
+        with clock.step("encode the text"):
+            encoded = texts.encode(pair, context=context)
+        training = encoded.training
+        adaptation = None if training is None else Adaptation(training, adapt // TOKENS_PER_STEP, lr)
+        bench = Bench(pair, anchors, encoded.held_out, context, adaptation, placed)
+        job = _Job(chosen, pair, anchors, PairTables(pair, vectors, clock), bench, clock)
+        for seed in range(seeds):
+            job.run(seed)
+        source_score = bench.source(encoded.held_out_of_source)
+    facts = {
+        "source": str(source),
+        "donor": str(donor),
+        "aux": aux,
+        "match": match,
+        "anchors": len(anchors),
+        "new_tokens": job.new_tokens,
+        "left_out": job.left_out,
+        "seeds": list(range(seeds)),
+        "text": texts.facts | {"bytes": encoded.held_out.bytes, "tokens": int(encoded.held_out.counted.sum())},
+        "adaptation": _adaptation_facts(adaptation, texts, context),
+        "context": context,
+        "device": str(placed),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+        "seconds": {name: round(value, 2) for name, value in clock.seconds.items()},
+        "seconds_in_all": round(time.perf_counter() - begun, 2),
+    }
+    warnings = (*warnings_of(pair, anchors), *encoded.warnings, *job.warnings)
+    rows = tuple(Row(label, {key: tuple(of) for key, of in found.items()}) for label, found in job.figures.items())
+    return Comparison(rows, source_score.bits_per_byte, facts, warnings)
+
+
+def _check(
+    *,
+    adapt: int,
+    adapt_text: Sequence[str | Path],
+    lr: float,
+    seeds: int,
+    max_bytes: int,
+    match: str,
+    threads: int | None,
+) -> None:
+    for name, value in (("seeds", seeds), ("max_bytes", max_bytes), ("threads", 1 if threads is None else threads)):
+        if value < 1:
+            raise InputError(f"{name} is {value}, expected a whole number of at least 1")
+    if match not in get_args(Level):
+        raise InputError(f"match is {match!r}, expected one of {', '.join(get_args(Level))}")
+    if adapt and adapt < TOKENS_PER_STEP:
+        raise InputError(f"adapt is {adapt}, expected 0 or at least {TOKENS_PER_STEP} tokens, which is one step")
+    if adapt and not adapt_text:
+        raise InputError("adapt needs a text of its own (adapt_text), which is not the one that is measured on")
+    if adapt_text and not adapt:
+        raise InputError("adapt_text is given, but not how many tokens of it are to be read (adapt)")
+    if not 0 < lr < 1:
+        raise InputError(f"lr is {lr}, expected a number between 0 and 1")
+
+
+@dataclass
+class _Job:
+    """The runs of all methods, figures piling up by method and metric."""
+
+    chosen: Sequence[Chosen]
+    pair: Pair
+    anchors: Anchors
+    tables: PairTables
+    bench: Bench
+    clock: Clock
+    figures: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    new_tokens: int = 0
+    left_out: int = 0
+
+    def run(self, seed: int) -> None:
+        placement = Placement(self.bench.device)
+        material = self.tables.material(self.anchors, seed=seed, placement=placement)
+        folds = choose_folds(self.anchors, material.text_anchors, seed=seed)
+        self.new_tokens, self.left_out = len(material.new), FOLDS * len(folds[0])
+        plans = [self._plan(chosen, material) for chosen in self.chosen]
+        with self.clock.step("leave anchors out"):
+            for chosen in self.chosen:
+                score = held_out_score(chosen, material)
+                self._note(chosen, "held_out_cosine", score.cosine)
+                self._note(chosen, "reciprocal_rank", score.reciprocal_rank)
+                self._note(chosen, "norm_ratio", score.norm_ratio)
+        for chosen, plan in zip(self.chosen, plans, strict=True):
+            with self.clock.step(f"measure {chosen.label}"):
+                before, after = self.bench.try_plan(plan, seed=seed, progress=self.clock.advance)
+            self._note(chosen, "bits_per_byte", before.bits_per_byte)
+            if after is not None:
+                self._note(chosen, "bits_per_byte_adapted", after.bits_per_byte)
+        self.warnings += [warning for warning in placement.warnings if warning not in self.warnings]
+
+    def _plan(self, chosen: Chosen, material: Material) -> TransferPlan:
+        # Read before the time is taken: every method finds them read.
+        table = material.source_table
+        if "donor table" in chosen.method.info.needs:
+            _ = material.donor
+        if "auxiliary vectors" in chosen.method.info.needs:
+            _ = material.auxiliary
+        with self.clock.step("make the plans"), memory_growth() as growth:
+            begun = time.perf_counter()
+            plan, warnings = chosen.plan(material, rows=moved_rows(self.pair))
+            apply = partial(plan.apply, table)
+            material.placement.run("weighted sums", lambda device: apply(device=device), needed=2 * table.nbytes)
+            seconds = time.perf_counter() - begun
+        self._note(chosen, "seconds", seconds)
+        if growth.bytes is not None:
+            self._note(chosen, "memory_bytes", growth.bytes)
+        for warning in warnings:
+            sentence = f"{chosen.label}: {warning}"
+            if sentence not in self.warnings:
+                self.warnings.append(sentence)
+        return plan
+
+    def _note(self, chosen: Chosen, metric: str, figure: float) -> None:
+        self.figures.setdefault(chosen.label, {}).setdefault(metric, []).append(figure)
+
+
+def _adaptation_facts(adaptation: Adaptation | None, texts: Texts, context: int) -> dict[str, Any] | None:
+    if adaptation is None:
+        return None
+    windows = max(1, TOKENS_PER_STEP // context)
+    return {
+        "files": texts.training_files,
+        "lines_left_out": texts.overlap,
+        "tokens_of_text": len(adaptation.stream.ids),
+        "tokens": adaptation.steps * windows * context,
+        "steps": adaptation.steps,
+        "lr": adaptation.lr,
+    }
