@@ -44,7 +44,8 @@ def make_anchors(pairs: dict[int, tuple[int, str]]) -> Anchors:
 class World:
     """`anchors` shared tokens and `new` ones behind a special token; source ids run backwards, so no order helps.
 
-    Target ids: 0 special, 1 to K anchors, K + 1 to K + Q new. The source has as many tokens beside as there are anchors.
+    Target ids: 0 special, 1 to K anchors, K + 1 to K + Q new.
+    The source has as many tokens beside as there are anchors.
     """
 
     def __init__(self, anchors: int, new: int, *, aux: int = 12, donor: int = 20, source: int = 16, seed: int = 0):
