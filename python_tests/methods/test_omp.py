@@ -53,5 +53,5 @@ def test_bad_input(world):
         Omp().combine(world(9, 3).material())
     with pytest.raises(InputError, match="k is 0, expected"):
         Omp(k=0)
-    with pytest.raises(InputError, match=r"1 are text with a vector; OMP needs at least 2"):
+    with pytest.raises(InputError, match=r"1 are text with a donor row; OMP needs at least 2"):
         Omp().combine(world(1, 3).material())

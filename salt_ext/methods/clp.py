@@ -51,7 +51,7 @@ class Clp:
             InputError: fewer than two anchors have a donor row.
         """
         donor = material.donor
-        neighbours = find_neighbours(material, donor, keys=donor, method="CLP")
+        neighbours = find_neighbours(material, donor, keys=donor, method="CLP", row="a donor row")
         if not len(neighbours.new):
             return Combinations.none(rest=Provenance.SAMPLED)
         right = _unit_rows(donor, neighbours.key_targets).T.contiguous()

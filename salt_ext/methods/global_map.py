@@ -56,7 +56,7 @@ class GlobalMap:
             InputError: fewer than two anchors have a donor row.
         """
         donor = material.donor
-        neighbours = find_neighbours(material, donor, keys=donor, method="the global map")
+        neighbours = find_neighbours(material, donor, keys=donor, method="the global map", row="a donor row")
         if not len(neighbours.new):
             return Combinations.none(rest=Provenance.SAMPLED)
 

@@ -66,7 +66,7 @@ class Interpolate:
             InputError: k is above the number of anchors.
         """
         donor = material.donor
-        neighbours = find_neighbours(material, donor, keys=donor, method="interpolation")
+        neighbours = find_neighbours(material, donor, keys=donor, method="interpolation", row="a donor row")
         check_enough_keys("k", self.k, neighbours)
         key_rows = torch.from_numpy(neighbours.key_targets)
 

@@ -54,7 +54,9 @@ class Neighbours:
     key_sources: npt.NDArray[np.int64]
 
 
-def find_neighbours(material: Material, *tables: Tensor, keys: Tensor, method: str) -> Neighbours:
+def find_neighbours(
+    material: Material, *tables: Tensor, keys: Tensor, method: str, row: str = "an auxiliary vector"
+) -> Neighbours:
     """Leaves out tokens without a row.
 
     Args:
@@ -62,6 +64,7 @@ def find_neighbours(material: Material, *tables: Tensor, keys: Tensor, method: s
         tables: [target.size or more, any], each of which a new token needs a row of that is not zero.
         keys: one of them, which an anchor needs a row of that is not zero.
         method: its name, for the message.
+        row: what a row of `keys` is called, likewise.
 
     Raises:
         InputError: fewer than two anchors can serve.
@@ -75,7 +78,7 @@ def find_neighbours(material: Material, *tables: Tensor, keys: Tensor, method: s
         found = ", ".join(f"{count} {kind}" for kind, count in anchors.counts().items()) or "none at all"
         raise InputError(
             f"source and donor share too few tokens: {len(anchors)} anchors ({found}), of which {usable.sum()} are "
-            f"text with a vector; {method} needs at least {MINIMUM_KEYS}"
+            f"text with {row}; {method} needs at least {MINIMUM_KEYS}"
         )
     return Neighbours(new, anchors.target_ids[usable], anchors.source_ids[usable])
 

@@ -55,7 +55,7 @@ class Omp:
             InputError: k is above the number of anchors.
         """
         donor = material.donor
-        neighbours = find_neighbours(material, donor, keys=donor, method="OMP")
+        neighbours = find_neighbours(material, donor, keys=donor, method="OMP", row="a donor row")
         check_enough_keys("k", self.k, neighbours)
         key_rows = torch.from_numpy(neighbours.key_targets)
 
