@@ -49,21 +49,30 @@ def largest(found: Tensor, expected: Tensor) -> str:
     return f"{float(error):.0e}"
 
 
-def focus(anchors: int) -> Peer:
-    """FOCUS from auxiliary vectors on: cosines, sparsemax, convex combination."""
+def published_focus(new: Tensor, shared: Tensor, source: Tensor) -> Callable[[], Tensor]:
+    """FOCUS of these vectors and source rows, made ready to be called."""
     from deepfocus import focus as published
 
-    tokens = 512
-    new, shared, _, _, source = arrays(tokens, anchors, 300, 8, 2048)
-    target = [SimpleNamespace(id=number) for number in range(tokens)]
-
-    news = {n: SimpleNamespace(auxiliary_embedding=new[n].numpy(), target=target[n]) for n in range(tokens)}
+    news = {
+        n: SimpleNamespace(auxiliary_embedding=row.numpy(), target=SimpleNamespace(id=n)) for n, row in enumerate(new)
+    }
     overlap = {
-        n: SimpleNamespace(auxiliary_embedding=shared[n].numpy(), source_embedding=source[n]) for n in range(anchors)
+        n: SimpleNamespace(auxiliary_embedding=shared[n].numpy(), source_embedding=source[n])
+        for n in range(len(shared))
     }
 
     def theirs() -> Tensor:
-        return published.focus_additional_token_initialization(overlap, news, torch.zeros(tokens, 2048), device="cpu")
+        rows = torch.zeros(len(new), source.shape[1])
+        return published.focus_additional_token_initialization(overlap, news, rows, device="cpu")
+
+    return theirs
+
+
+def focus(anchors: int) -> Peer:
+    """FOCUS from auxiliary vectors on: cosines, sparsemax, convex combination."""
+    tokens = 512
+    new, shared, _, _, source = arrays(tokens, anchors, 300, 8, 2048)
+    theirs = published_focus(new, shared, source)
 
     def ours() -> Tensor:
         return ops.csr_matmul(*ops.cosine_sparsemax(new, shared), source)
@@ -108,8 +117,8 @@ def sparsemax(anchors: int) -> Peer:
     )
 
 
-def wechsel(anchors: int) -> Peer:
-    """WECHSEL's combination: the ten nearest, weighted by softmax(cosine / 0.1)."""
+def published_wechsel(new: Tensor, shared: Tensor, source: Tensor) -> Callable[[], Tensor]:
+    """WECHSEL's combination of these vectors and source rows, made ready to be called."""
     from wechsel import create_target_embeddings
 
     class Words:
@@ -126,14 +135,20 @@ def wechsel(anchors: int) -> Peer:
         def convert_ids_to_tokens(self, ids: Any) -> Any:
             return list(ids) if hasattr(ids, "__len__") else ids
 
-    tokens = 1024
-    new, shared, _, _, source = arrays(tokens, anchors, 300, 8, 2048)
-
     def theirs() -> Tensor:
         matrix, _, _ = create_target_embeddings(
-            shared.numpy(), new.numpy(), Words(anchors), Words(tokens), source.numpy(), verbose=False
+            shared.numpy(), new.numpy(), Words(len(shared)), Words(len(new)), source.numpy(), verbose=False
         )
         return torch.from_numpy(matrix)
+
+    return theirs
+
+
+def wechsel(anchors: int) -> Peer:
+    """WECHSEL's combination: the ten nearest, weighted by softmax(cosine / 0.1)."""
+    tokens = 1024
+    new, shared, _, _, source = arrays(tokens, anchors, 300, 8, 2048)
+    theirs = published_wechsel(new, shared, source)
 
     def ours() -> Tensor:
         cosines, nearest = ops.cosine_topk(new, shared, 10)

@@ -45,8 +45,8 @@ class Neighbours:
 
     Attributes:
         new: int64 [n], target ids to make, those that every table has a row for.
-        key_targets: int64 [K], target ids of the anchors that explain them.
-        key_sources: int64 [K], their source ids.
+        key_targets: int64 [K], target ids of the anchors that explain them; empty where others do, too.
+        key_sources: int64 [K], source ids of what explains them.
     """
 
     new: npt.NDArray[np.int64]
@@ -54,7 +54,9 @@ class Neighbours:
     key_sources: npt.NDArray[np.int64]
 
 
-def find_neighbours(material: Material, *tables: Tensor, keys: Tensor, method: str) -> Neighbours:
+def find_neighbours(
+    material: Material, *tables: Tensor, keys: Tensor, method: str, row: str = "an auxiliary vector"
+) -> Neighbours:
     """Leaves out tokens without a row.
 
     Args:
@@ -62,6 +64,7 @@ def find_neighbours(material: Material, *tables: Tensor, keys: Tensor, method: s
         tables: [target.size or more, any], each of which a new token needs a row of that is not zero.
         keys: one of them, which an anchor needs a row of that is not zero.
         method: its name, for the message.
+        row: what a row of `keys` is called, likewise.
 
     Raises:
         InputError: fewer than two anchors can serve.
@@ -75,9 +78,24 @@ def find_neighbours(material: Material, *tables: Tensor, keys: Tensor, method: s
         found = ", ".join(f"{count} {kind}" for kind, count in anchors.counts().items()) or "none at all"
         raise InputError(
             f"source and donor share too few tokens: {len(anchors)} anchors ({found}), of which {usable.sum()} are "
-            f"text with an auxiliary vector; {method} needs at least {MINIMUM_KEYS}"
+            f"text with {row}; {method} needs at least {MINIMUM_KEYS}"
         )
     return Neighbours(new, anchors.target_ids[usable], anchors.source_ids[usable])
+
+
+def text_keys(material: Material, made: npt.NDArray[np.int64], queries: Tensor, sources: Tensor) -> Neighbours:
+    """Every source token that is text and has a vector explains others, whether the target shares it or not.
+
+    Args:
+        material: of the method.
+        made: int64 [m], ascending, the target ids to make; those without a vector are left out.
+        queries: floating [target.size or more, D], vectors of the target's tokens.
+        sources: floating [source.size or more, D], vectors of the source's tokens.
+    """
+    usable = nonzero_rows(sources, material.source.size)
+    usable[list(material.source.byte_ids)] = False
+    made = made[nonzero_rows(queries, material.target.size)[made]]
+    return Neighbours(made, np.empty(0, dtype=np.int64), np.flatnonzero(usable))
 
 
 def combine_blocks(
@@ -108,7 +126,7 @@ def combine_blocks(
                 material.progress(begin + len(block), len(new))
         return _joined(neighbours, made)
 
-    moved = (len(neighbours.key_targets) + min(len(neighbours.new), _BLOCK["cuda"])) * row_bytes
+    moved = (len(neighbours.key_sources) + min(len(neighbours.new), _BLOCK["cuda"])) * row_bytes
     return material.placement.run("regression", run, needed=_TABLES_ON_DEVICE * moved)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 import types
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, Field, fields
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from salt_ext.errors import InputError
 from salt_ext.methods.material import Method
@@ -18,6 +18,13 @@ GROUP = "salt_ext.methods"
 _BUILT_IN = {
     "salt": "salt:Salt",
     "focus": "focus:Focus",
+    "ofa": "ofa:Ofa",
+    "wechsel": "wechsel:Wechsel",
+    "clp": "clp:Clp",
+    "omp": "omp:Omp",
+    "interpolate": "interpolate:Interpolate",
+    "subword": "subword:Subword",
+    "global": "global_map:GlobalMap",
     "mean": "mean:Mean",
     "gaussian": "gaussian:Gaussian",
     "random": "random:Random",
@@ -61,18 +68,27 @@ def make_method(name: str, options: Mapping[str, Any] | None = None) -> Method:
         options: its options by name. A string is read as the option's type, as the command line gives them.
 
     Raises:
-        InputError: no such method, no such option, or a value that is none.
+        InputError: no such method, no such option, one that has to be given is not, or a value that is none.
     """
     made = method_class(name)
     hints = get_type_hints(made)
-    known = [option.name for option in fields(made)]  # type: ignore[arg-type]
+    options_of = fields(made)  # type: ignore[arg-type]
+    known = [option.name for option in options_of]
     given = {}
     for option, value in (options or {}).items():
         if option not in known:
             has = f"it has {', '.join(known)}" if known else "it has none"
             raise InputError(f"method {name} has no option {option!r}: {has}")
         given[option] = _read(value, hints[option], option) if isinstance(value, str) else value
+    if missing := [option.name for option in options_of if is_required(option) and option.name not in given]:
+        needs = "; ".join(made.info.needs)
+        raise InputError(f"method {name} has no {missing[0]}: pass --set {missing[0]}=VALUE; it needs {needs}")
     return made(**given)
+
+
+def is_required(option: Field[Any]) -> bool:
+    """Whether an option has no default."""
+    return option.default is MISSING and option.default_factory is MISSING
 
 
 def _read(text: str, wanted: Any, option: str) -> Any:
@@ -81,6 +97,8 @@ def _read(text: str, wanted: Any, option: str) -> Any:
     if type(None) in kinds and text.lower() == "none":
         return None
     for kind in kinds:
+        if get_origin(kind) is Literal and text in get_args(kind):
+            return text
         if kind is bool and text.lower() in _WORDS:
             return _WORDS[text.lower()]
         if kind in (str, Path):
@@ -90,5 +108,12 @@ def _read(text: str, wanted: Any, option: str) -> Any:
                 return kind(text)
             except ValueError:
                 continue
-    names = ", ".join("none" if kind is type(None) else kind.__name__ for kind in kinds)
+    names = ", ".join(name for kind in kinds for name in _names(kind))
     raise InputError(f"option {option} is {text!r}, expected {names}")
+
+
+def _names(kind: Any) -> list[str]:
+    """What a message calls the values of a type."""
+    if get_origin(kind) is Literal:
+        return [str(word) for word in get_args(kind)]
+    return ["none"] if kind is type(None) else [kind.__name__]

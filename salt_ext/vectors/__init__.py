@@ -17,6 +17,7 @@ from torch import Tensor
 
 from salt_ext.errors import InputError
 from salt_ext.vectors.fasttext import FastTextFile
+from salt_ext.vectors.mapped import require_file
 from salt_ext.vectors.pieces import rows_for
 from salt_ext.vectors.table import TableFile
 from salt_ext.vectors.textfile import TextFile
@@ -29,6 +30,7 @@ __all__ = [
     "TextFile",
     "VectorSource",
     "Word2VecFile",
+    "check_spec",
     "look_up",
     "open_vectors",
     "rows_for",
@@ -75,6 +77,24 @@ def open_vectors(spec: str) -> VectorSource:
     Raises:
         InputError: an unknown prefix or file type, a missing, truncated or corrupt file.
     """
+    reader, path = _reader_of(spec)
+    return reader(path)
+
+
+def check_spec(spec: str) -> None:
+    """What can be said of a file of auxiliary vectors without reading it.
+
+    Args:
+        spec: see `open_vectors`.
+
+    Raises:
+        InputError: an unknown prefix or file type, or no such file.
+    """
+    _, path = _reader_of(spec)
+    require_file(path, "auxiliary vectors")
+
+
+def _reader_of(spec: str) -> tuple[Callable[[Path], VectorSource], Path]:
     prefix, colon, rest = spec.partition(":")
     if not colon or prefix not in ("fasttext", "vectors"):
         raise InputError(f"auxiliary vectors: found {spec!r}{'' if colon else _suggestion(spec)}, {_EXPECTED}")
@@ -82,11 +102,11 @@ def open_vectors(spec: str) -> VectorSource:
         raise InputError(f"auxiliary vectors: found {spec!r} without a file name, {_EXPECTED}")
     path = Path(rest).expanduser()
     if prefix == "fasttext":
-        return FastTextFile(path)
+        return FastTextFile, path
     reader = _TABLES.get(path.suffix.lower())
     if reader is None:
         raise InputError(f"auxiliary vectors: {path} has the ending {path.suffix!r}, expected {', '.join(_TABLES)}")
-    return reader(path)
+    return reader, path
 
 
 def look_up(vectors: VectorSource, target: Vocabulary) -> Tensor:

@@ -69,6 +69,11 @@ class FastTextFile:
         """
         return lookup_texts(texts, self.dim, self._fetch, self.name)
 
+    def has_words(self, words: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """bool [n], which words are in the dictionary; a vector of others is made of their n-grams alone."""
+        found: npt.NDArray[np.bool_] = self._index.find([word.encode("utf-8") for word in words]) >= 0
+        return found
+
     def _fetch(self, words: list[bytes]) -> npt.NDArray[np.float32]:
         rows = self._index.find(words)
         out = np.zeros((len(words), self.dim), dtype=np.float32)

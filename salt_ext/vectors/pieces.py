@@ -62,7 +62,7 @@ def _pieces_of(
     """How many donor pieces each target token has, and their ids one after the other."""
     by_form = index_forms(donor, lambda form: form).best
     special = {donor.tokens[number]: number for number in sorted(donor.special_ids)}
-    cut = _cutter(backend, spelling_of(backend, donor.name), donor)
+    cut = form_cutter(donor, backend)
     lengths = np.zeros(target.size, dtype=np.int64)
     pieces: list[int] = []
     for number, form in enumerate(target.forms):
@@ -76,18 +76,26 @@ def _pieces_of(
     return lengths, np.array(pieces, dtype=np.int64)
 
 
-def _cutter(backend: Tokenizer, spelling: Spelling, donor: Vocabulary) -> Callable[[Form], list[int]]:
-    """A function from a form to the ids that the donor's own model cuts it into, without the unknown token.
+def form_cutter(vocabulary: Vocabulary, backend: Tokenizer) -> Callable[[Form], list[int]]:
+    """A function from a form to the ids that a tokenizer's own model cuts it into, without the unknown token.
 
     The model is run on the form as it is spelt inside a running text, past the pre-tokenizer, which would take every
     text for the beginning of one.
+
+    Args:
+        vocabulary: of the tokenizer.
+        backend: the tokenizer, see `backend_of`.
+
+    Raises:
+        InputError: its definition has a step that is not known.
     """
+    spelling = spelling_of(backend, vocabulary.name)
     of_byte = {
-        donor.forms[number].written: number  # type: ignore[union-attr]
-        for number in donor.byte_ids
-        if donor.forms[number] is not None
+        vocabulary.forms[number].written: number  # type: ignore[union-attr]
+        for number in vocabulary.byte_ids
+        if vocabulary.forms[number] is not None
     }
-    unwanted = donor.special_ids
+    unwanted = vocabulary.special_ids
 
     def tokenize(piece: str) -> list[int]:
         return [token.id for token in backend.model.tokenize(piece) if token.id not in unwanted] if piece else []

@@ -1,0 +1,103 @@
+"""Made-up vocabularies of both sides, and what a method makes of them as a dense matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from salt_ext.methods import Combinations, Material, assemble_plan
+from salt_ext.vocab import Anchors, Form, Vocabulary
+
+Array = npt.NDArray[Any]
+
+
+def make_vocabulary(words: list[str | None]) -> Vocabulary:
+    """Every word is a token that begins a word; None is a special token."""
+    return Vocabulary(
+        name="made up",
+        kind="made up",
+        size=len(words),
+        tokens=[word or f"<{number}>" for number, word in enumerate(words)],
+        forms=[None if word is None else Form(word.encode(), True) for word in words],
+        roles={},
+        special_ids=frozenset(number for number, word in enumerate(words) if word is None),
+        byte_ids=frozenset(),
+    )
+
+
+def make_anchors(pairs: dict[int, tuple[int, str]]) -> Anchors:
+    """Target id -> (source id, kind)."""
+    ordered = sorted(pairs.items())
+    return Anchors(
+        source_ids=np.array([source for _, (source, _) in ordered], dtype=np.int64),
+        target_ids=np.array([target for target, _ in ordered], dtype=np.int64),
+        kinds=np.array([kind for _, (_, kind) in ordered], dtype=np.str_),
+        collisions={},
+    )
+
+
+class World:
+    """`anchors` shared tokens and `new` ones behind a special token; source ids run backwards, so no order helps.
+
+    Target ids: 0 special, 1 to K anchors, K + 1 to K + Q new.
+    The source has as many tokens beside as there are anchors.
+    """
+
+    def __init__(self, anchors: int, new: int, *, aux: int = 12, donor: int = 20, source: int = 16, seed: int = 0):
+        generator = np.random.default_rng(seed)
+        self.anchors, self.new, size = anchors, new, 1 + anchors + new
+        self.aux = generator.normal(size=(size, aux)).astype(np.float32)
+        self.donor = generator.normal(size=(size, donor)).astype(np.float32)
+        self.table = generator.normal(size=(1 + 2 * anchors, source)).astype(np.float32)
+        self.source = make_vocabulary([None, *(f"s{n}" for n in range(2 * anchors))])
+        self.target = make_vocabulary([None, *(f"t{n}" for n in range(anchors + new))])
+        self.source_ids = 2 * anchors - np.arange(anchors)
+        pairs = {0: (0, "special")} | {1 + n: (int(self.source_ids[n]), "exact") for n in range(anchors)}
+        self.pairs = make_anchors(pairs)
+
+    keys = property(lambda self: slice(1, 1 + self.anchors))
+    made = property(lambda self: slice(1 + self.anchors, None))
+
+    def shared(self) -> Array:
+        """The anchors' source rows, float64."""
+        return self.table[self.source_ids].astype(np.float64)
+
+    def material(self, **more: Any) -> Material:
+        return Material(
+            source=self.source,
+            target=self.target,
+            anchors=self.pairs,
+            read_donor=lambda: torch.from_numpy(self.donor),
+            read_auxiliary=lambda: torch.from_numpy(self.aux),
+            read_source=lambda: pytest.fail("the method must not need the source's table"),
+            **more,
+        )
+
+    def rows(self, combined: Combinations, *, head: bool = False) -> Array:
+        """The new table from the method's rows, float64 [target, source width]."""
+        plan = assemble_plan(
+            combined, self.pairs, self.target, rows=self.target.size, source_rows=len(self.table), seed=0
+        )
+        return plan.apply(torch.from_numpy(self.table).double(), head=head).numpy()
+
+
+@pytest.fixture
+def world() -> Callable[..., World]:
+    return World
+
+
+def unit(rows: Array) -> Array:
+    """Rows of norm 1 in float64."""
+    rows = rows.astype(np.float64)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def close(found: Array, expected: Array, tolerance: float = 2e-5) -> None:
+    """Every row within a share of its norm."""
+    error = np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)
+    assert error.max() <= tolerance, f"row {error.argmax()}: relative error {error.max():.1e}"

@@ -1,0 +1,124 @@
+"""Sub-word rows against pieces written by hand, and against the source's own encoding of real vocabularies."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from salt_ext.errors import InputError
+from salt_ext.methods import Material
+from salt_ext.methods.subword import Subword
+from salt_ext.vocab import Vocabulary, match_vocabularies
+
+from .conftest import close
+
+ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
+
+
+def byte_level(pieces: list[str], merges: list[tuple[str, str]]) -> PreTrainedTokenizerFast:
+    inner = Tokenizer(models.BPE({piece: n for n, piece in enumerate([*ALPHABET, *pieces])}, merges))
+    inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=inner)
+
+
+@pytest.fixture
+def pair() -> tuple[Material, dict[str, list[str]], dict[str, int], np.ndarray]:
+    """A source that knows Ġhau and se; a target with three words that it cuts."""
+    source = byte_level(["Ġh", "au", "Ġhau", "se"], [("Ġ", "h"), ("a", "u"), ("Ġh", "au"), ("s", "e")])
+    target = byte_level(
+        ["Ġh", "Ġhau", "au", "Ġhaus", "Ġhause", "se", "sese"],
+        [("Ġ", "h"), ("a", "u"), ("Ġh", "au"), ("Ġhau", "s"), ("Ġhaus", "e"), ("s", "e"), ("se", "se")],
+    )
+    cuts = {"Ġhaus": ["Ġhau", "s"], "Ġhause": ["Ġhau", "se"], "sese": ["se", "se"]}
+    vocabularies = [
+        Vocabulary.from_tokenizer(tokenizer, name=name) for tokenizer, name in ((source, "s"), (target, "t"))
+    ]
+    material = Material(
+        source=vocabularies[0],
+        target=vocabularies[1],
+        anchors=match_vocabularies(*vocabularies),
+        read_donor=lambda: pytest.fail("not needed"),
+        read_auxiliary=lambda: pytest.fail("not needed"),
+        read_source=lambda: pytest.fail("not needed"),
+        source_tokenizer=source,
+    )
+    table = np.random.default_rng(0).normal(size=(len(ALPHABET) + 4, 6))
+    return material, cuts, source.get_vocab(), table
+
+
+WEIGHTS = {
+    "mean": lambda n: np.full(n, 1 / n),
+    "last": lambda n: np.eye(n)[-1],
+    "decayed": lambda n: 0.5 ** np.arange(n) / (0.5 ** np.arange(n)).sum(),
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "head"),
+    [
+        ({}, "mean"),
+        ({"input": "last"}, "mean"),
+        ({"head": "decayed"}, "decayed"),
+        ({"input": "last", "head": "decayed"}, "decayed"),
+    ],
+)
+def test_pieces_by_hand(pair, options, head):
+    material, cuts, ids, table = pair
+    combined = Subword(**options).combine(material)
+    assert sorted(material.target.tokens[n] for n in combined.target_ids) == sorted(cuts)
+    ends = combined.lengths.cumsum()
+    for values, weights in (
+        (combined.values, WEIGHTS[options.get("input", "mean")]),
+        (combined.values if combined.head_values is None else combined.head_values, WEIGHTS[head]),
+    ):
+        for target_id, end, length in zip(combined.target_ids, ends, combined.lengths, strict=True):
+            pieces = [ids[piece] for piece in cuts[material.target.tokens[target_id]]]
+            found = values[end - length : end] @ table[combined.source_ids[end - length : end]]
+            close(found[None], (weights(len(pieces)) @ table[pieces])[None], 1e-6)
+
+
+def test_a_plain_plan_has_one_set_of_weights(pair):
+    assert Subword().combine(pair[0]).head_values is None
+
+
+@pytest.mark.parametrize("name", ["gpt2", "gemma2"])
+def test_real_tokenizers_cut_as_they_encode(real_data, name):
+    """A word in a running text: the pieces are those of the source's own encoding of a sentence that holds it."""
+    source = AutoTokenizer.from_pretrained(real_data / "tokenizers" / name)
+    target = AutoTokenizer.from_pretrained(real_data / "models" / "de-gpt")
+    vocabularies = [
+        Vocabulary.from_tokenizer(tokenizer, name=n) for tokenizer, n in ((source, name), (target, "de-gpt"))
+    ]
+    material = Material(
+        source=vocabularies[0],
+        target=vocabularies[1],
+        anchors=match_vocabularies(*vocabularies),
+        read_donor=lambda: pytest.fail("not needed"),
+        read_auxiliary=lambda: pytest.fail("not needed"),
+        read_source=lambda: pytest.fail("not needed"),
+        source_tokenizer=source,
+    )
+    combined = Subword().combine(material)
+    starts = combined.lengths.cumsum() - combined.lengths
+    tested = 0
+    for target_id, start, length in zip(combined.target_ids, starts, combined.lengths, strict=True):
+        form = material.target.forms[target_id]
+        if not (form.begins_word and form.data.isalpha()):
+            continue
+        before = source("x", add_special_tokens=False)["input_ids"]
+        whole = source(f"x {form.text}", add_special_tokens=False)["input_ids"]
+        assert combined.source_ids[start : start + length].tolist() == whole[len(before) :]
+        assert np.allclose(combined.values[start : start + length], 1 / length)
+        tested += 1
+    assert tested > 1000
+
+
+def test_bad_input(pair, world):
+    with pytest.raises(InputError, match="input is 'first', expected mean or last"):
+        Subword(input="first")
+    with pytest.raises(InputError, match="head is 'last', expected mean or decayed"):
+        Subword(head="last")
+    with pytest.raises(InputError, match="pass source_tokenizer"):
+        Subword().combine(world(3, 2).material())
