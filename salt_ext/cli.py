@@ -27,6 +27,7 @@ from salt_ext.cli_options import (
     TokenMap,
     TrustRemoteCode,
 )
+from salt_ext.commands_align import align
 from salt_ext.errors import SaltError
 
 # What needs torch's companions (transformers takes seconds to import) is imported inside the commands.
@@ -211,6 +212,9 @@ def demo(
     from salt_ext import demo as demonstration
 
     demonstration.run(output, seed=seed, threads=threads, console=Console())
+
+
+app.command()(align)
 
 
 def run(arguments: list[str] | None = None) -> int:
