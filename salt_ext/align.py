@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from salt_ext.alignment import (
     AlignmentTable,
     UnitText,
     WordCounts,
-    ibm1,
+    fit_ibm1,
     read_dictionary,
     read_parallel,
     read_pharaoh,
@@ -224,7 +223,7 @@ def _require_one_origin(texts: tuple[Path, Path] | None, options: AlignOptions) 
 def _from_text(source: UnitText, target: UnitText, options: AlignOptions, clock: Clock) -> WordCounts:
     if options.pharaoh is not None:
         return read_pharaoh(options.pharaoh, source, target)
-    found = ibm1(source.corpus, target.corpus, progress=partial(clock.advance)).likely()
+    found = fit_ibm1(source.corpus, target.corpus, progress=clock.advance).likely()
     kept = found.source >= 0
     return WordCounts(source.pieces, target.pieces, found.source[kept], found.target[kept], found.count[kept])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from salt_ext.alignment.corpus import Corpus, read_parallel
 from salt_ext.alignment.counts import MIN_COUNT, TokenCounts, WordCounts, token_counts
-from salt_ext.alignment.ibm1 import Translations, ibm1
+from salt_ext.alignment.ibm1 import Translations, fit_ibm1
 from salt_ext.alignment.lexicon import read_dictionary, read_probabilities
 from salt_ext.alignment.pharaoh import read_pharaoh, write_units
 from salt_ext.alignment.table import AlignmentTable, read_table, write_table
@@ -18,7 +18,7 @@ __all__ = [
     "Translations",
     "UnitText",
     "WordCounts",
-    "ibm1",
+    "fit_ibm1",
     "read_dictionary",
     "read_parallel",
     "read_pharaoh",

@@ -51,7 +51,7 @@ class Translations:
         return Translations(self.source[kept], self.target[kept], self.log_probability[kept], self.count[kept])
 
 
-def ibm1(
+def fit_ibm1(
     source: Corpus, target: Corpus, *, updates: int = UPDATES, progress: Callable[[int, int], None] | None = None
 ) -> Translations:
     """Fits the table by expectation maximisation; deterministic.

@@ -22,10 +22,10 @@ NULL_WORD = "<eps>"
 # What the weight 1 of a dictionary, or the probability 1 of a table without counts, counts as. Counts are whole
 # numbers that are split among the tokens of a word: small ones would be lost in the rounding.
 UNIT_COUNT = 1000
-# A lexicon is the wrong way round if its words are whole tokens of the other side's tokenizer so many times as often
-# as of their own, and often enough to tell.
-_MUCH_MORE = 1.5
-_ENOUGH = 20
+# Odds at which a lexicon is taken to be the wrong way round. On English-German and English-Vietnamese dictionaries and
+# nine pairs of tokenizers the right way had odds of 1.9 to 75, with this many words added to every count.
+_WRONG_ODDS = 0.5
+_ADDED = 10
 _SAMPLE = 5000
 
 
@@ -97,26 +97,27 @@ def lexicon_counts(entries: Sequence[Entry], source: Side, target: Side, *, what
 
 
 def check_direction(entries: Sequence[Entry], source: Side, target: Side, *, what: str) -> None:
-    """Compares how many words are whole tokens as they stand and when swapped, on a sample of the entries.
+    """Compares, on a sample of the entries, how many words of either column are whole tokens of either tokenizer.
+
+    A tokenizer of many languages, or of English beside its own, may have more whole words of the wrong column. So the
+    odds count: those of the source's tokenizer for the first column over those of the target's.
 
     Raises:
-        InputError: far more are when swapped.
+        InputError: the source's tokenizer is by far the better one for the second column.
     """
-    sample = entries[:: max(1, len(entries) // _SAMPLE)]
-    different = [entry for entry in sample if entry.source != entry.target]
-    first, second = [entry.source for entry in different], [entry.target for entry in different]
-    right = _whole(source, first) + _whole(target, second)
-    swapped = _whole(target, first) + _whole(source, second)
-    if swapped > _MUCH_MORE * right + _ENOUGH:
+    sample = [entry for entry in entries[:: max(1, len(entries) // _SAMPLE)] if entry.source != entry.target]
+    columns = [entry.source for entry in sample], [entry.target for entry in sample]
+    (own, other), (others_first, others_own) = (
+        [sum(len(pieces) == 1 for pieces in word_pieces(*side, words)) for words in columns]
+        for side in (source, target)
+    )
+    right, wrong = (own + _ADDED) * (others_own + _ADDED), (other + _ADDED) * (others_first + _ADDED)
+    if right < _WRONG_ODDS * wrong:
         raise InputError(
-            f"{what} is in the wrong direction: of {len(different):,} entries {right:,} words are whole tokens of the "
-            f"tokenizer of their side, and {swapped:,} with the two sides swapped; expected {source.vocabulary.name}'s "
-            "language first"
+            f"{what} is in the wrong direction: of {len(sample):,} first words {own:,} are whole tokens of "
+            f"{source.vocabulary.name} and {others_first:,} of {target.vocabulary.name}, of the second {other:,} and "
+            f"{others_own:,}; expected the words of {source.vocabulary.name} first"
         )
-
-
-def _whole(side: Side, words: Sequence[str]) -> int:
-    return sum(len(pieces) == 1 for pieces in word_pieces(*side, words))
 
 
 def _entries(

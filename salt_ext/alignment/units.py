@@ -137,6 +137,8 @@ def _group(
             begin += 1
         while begin < end and line[end - 1].isspace():
             end -= 1
+        if words and begin == end:  # a space of another script, in the tokens of its bytes
+            continue
         if unit and words and _joined(line, last, begin):
             unit.append(number)
             last = max(last, end)
