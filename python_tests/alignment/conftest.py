@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,13 +99,15 @@ def folders(tmp_path, trained) -> tuple[Path, Path]:
     return tmp_path / "en", tmp_path / "de"
 
 
+@cache
+def _open(folder: Path, name: str) -> Opened:
+    tokenizer = load_tokenizer(folder)
+    return Opened(tokenizer, Vocabulary.from_tokenizer(tokenizer, name=name))
+
+
 @pytest.fixture
 def real(real_data) -> Callable[[str], Opened]:
-    def open_real(name: str) -> Opened:
-        tokenizer = load_tokenizer(real_data / name)
-        return Opened(tokenizer, Vocabulary.from_tokenizer(tokenizer, name=name))
-
-    return open_real
+    return lambda name: _open(real_data / name, name)
 
 
 @pytest.fixture(scope="session")
