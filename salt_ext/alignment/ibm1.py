@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -56,8 +57,8 @@ def fit_ibm1(
 ) -> Translations:
     """Fits the table by expectation maximisation; deterministic.
 
-    It holds 4 or 8 bytes for each co-occurrence (a target unit beside a source unit or the null word of its line) and
-    some 60 for each different pair among them.
+    It holds 4 bytes for each co-occurrence (a target unit beside a source unit or the null word of its line), 16 for
+    each pair that is different within a block of a million of them, and some 60 for each pair that is different in all.
 
     Args:
         source: lines of source units.
@@ -76,74 +77,61 @@ def fit_ibm1(
     empty = np.diff(source.starts) == 0
     if not (np.diff(target.starts)[~empty] > 0).any():
         raise InputError(f"none of the {len(source):,} pairs of lines has words on both sides")
-    cells = _Cells(_with_null(source), target, ~empty)
-    places, keys = cells.index()
-    owners = keys // cells.targets
+    keys, blocks, targets = _co_occurrences(_with_null(source), target, ~empty)
+    owners = keys // targets
     rows = np.cumsum(np.concatenate([[0], np.diff(owners) > 0]))
     probability = np.ones(len(keys))
     counts = np.empty(0)
     for update in range(updates):
         counts = np.zeros(len(keys))
-        begin = 0
-        for groups, size in cells.blocks():
-            index = places[begin : begin + size]
-            weights = probability[index]
-            sums = np.add.reduceat(weights, np.cumsum(groups) - groups)
-            # At the last digits the order of additions shows; blocks and their order depend on nothing but the text.
-            counts += np.bincount(index, weights / np.repeat(sums, groups), minlength=len(keys))
-            begin += size
+        for block in blocks:
+            weights = probability[block.pairs][block.places]
+            sums = np.add.reduceat(weights, np.cumsum(block.groups) - block.groups)
+            weights /= np.repeat(sums, block.groups)
+            # At the last digits the order of additions shows; it depends on nothing but the text.
+            counts[block.pairs] += np.bincount(block.places, weights, minlength=len(block.pairs))
         probability = counts / np.bincount(rows, counts)[rows]
         if progress is not None:
             progress(update + 1, updates)
     with np.errstate(divide="ignore"):  # the rarest can end at zero: ln p is -inf
-        return Translations(owners - 1, keys % cells.targets, np.log(probability), counts)
+        return Translations(owners - 1, keys % targets, np.log(probability), counts)
 
 
-class _Cells:
-    """The co-occurrences in the order of the text: for each target unit the null word and its line's source units."""
+class _Block(NamedTuple):
+    """Some co-occurrences in the order of the text: for each target unit the null word and its line's source units."""
 
-    def __init__(self, source: Corpus, target: Corpus, used: npt.NDArray[np.bool_]) -> None:
-        lines = np.repeat(np.arange(len(used)), np.diff(target.starts))
-        chosen = used[lines]
-        self._units, lines = target.units[chosen], lines[chosen]
-        self._first, self._sizes = source.starts[lines], np.diff(source.starts)[lines]
-        self._source = source.units
-        self._ends = np.cumsum(self._sizes)
-        self.targets = int(self._units.max()) + 1
+    groups: Ints  # how many there are for each target unit
+    places: npt.NDArray[np.int32]  # of each its place in `pairs`
+    pairs: Ints  # ascending, the numbers of the different pairs
 
-    def blocks(self) -> Iterator[tuple[Ints, int]]:
-        """For each block the sizes of its groups, one group for each target unit, and their sum."""
-        for begin, end in self._borders():
-            groups = self._sizes[begin:end]
-            yield groups, int(groups.sum())
 
-    def index(self) -> tuple[npt.NDArray[np.signedinteger], Ints]:
-        """The number of every co-occurrence's pair, and the pairs as source * targets + target, ascending."""
-        keys = np.empty(0, dtype=np.int64)
-        for block in self._keys():
-            keys = np.union1d(keys, block)
-        kind = np.int32 if len(keys) < 2**31 else np.int64
-        places = np.empty(int(self._ends[-1]), dtype=kind)
-        begin = 0
-        for block in self._keys():
-            places[begin : begin + len(block)] = np.searchsorted(keys, block)
-            begin += len(block)
-        return places, keys
+def _co_occurrences(source: Corpus, target: Corpus, used: npt.NDArray[np.bool_]) -> tuple[Ints, list[_Block], int]:
+    """All different pairs as source * targets + target, ascending, the co-occurrences, and the number of targets."""
+    lines = np.repeat(np.arange(len(used)), np.diff(target.starts))
+    chosen = used[lines]
+    units, lines = target.units[chosen], lines[chosen]
+    first, sizes = source.starts[lines], np.diff(source.starts)[lines]
+    targets = int(units.max()) + 1
+    found = []
+    for begin, end in _borders(np.cumsum(sizes)):
+        groups = sizes[begin:end]
+        inside = np.arange(int(groups.sum())) - np.repeat(np.cumsum(groups) - groups, groups)
+        keys = source.units[np.repeat(first[begin:end], groups) + inside] * targets
+        keys += np.repeat(units[begin:end], groups)
+        different, places = np.unique(keys, return_inverse=True)
+        found.append((groups, places.astype(np.int32), different))
+    every = np.unique(np.concatenate([different for _, _, different in found]))
+    return every, [_Block(groups, places, np.searchsorted(every, keys)) for groups, places, keys in found], targets
 
-    def _keys(self) -> Iterator[Ints]:
-        for begin, end in self._borders():
-            groups = self._sizes[begin:end]
-            inside = np.arange(int(groups.sum())) - np.repeat(np.cumsum(groups) - groups, groups)
-            sources = self._source[np.repeat(self._first[begin:end], groups) + inside]
-            yield sources * self.targets + np.repeat(self._units[begin:end], groups)
 
-    def _borders(self) -> Iterator[tuple[int, int]]:
-        begin = 0
-        while begin < len(self._ends):
-            done = int(self._ends[begin - 1]) if begin else 0
-            end = max(begin + 1, int(np.searchsorted(self._ends, done + _BLOCK, side="right")))
-            yield begin, end
-            begin = end
+def _borders(ends: Ints) -> Iterator[tuple[int, int]]:
+    """Runs of groups, which end at `ends`, that together have as many places as a block, or of one larger group."""
+    begin = 0
+    while begin < len(ends):
+        done = int(ends[begin - 1]) if begin else 0
+        end = max(begin + 1, int(np.searchsorted(ends, done + _BLOCK, side="right")))
+        yield begin, end
+        begin = end
 
 
 def _with_null(side: Corpus) -> Corpus:
