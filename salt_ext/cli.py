@@ -29,6 +29,7 @@ from salt_ext.cli_options import (
     TrustRemoteCode,
     options_of,
 )
+from salt_ext.alignment.command import align
 from salt_ext.comparison.command import compare
 from salt_ext.errors import SaltError
 from salt_ext.progress import progress_bars, quiet_downloads
@@ -230,6 +231,9 @@ def demo(
     from salt_ext import demo as demonstration
 
     demonstration.run(output, seed=seed, threads=threads, console=Console())
+
+
+app.command()(align)
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from salt_ext.plan import Draw, LowRank, Norms, Provenance, TransferPlan
 from salt_ext.vocab import Anchors, Vocabulary
 
 # Anchors whose row is part of the protocol, or the user's word: no method makes them anew.
-_FIXED_KINDS = ("special", "mapped", "byte")
+_FIXED_KINDS = ("special", "mapped")
 
 
 @dataclass(frozen=True, eq=False)
