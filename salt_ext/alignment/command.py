@@ -59,7 +59,7 @@ def align(
     """Align two tokenizers by parallel text, for the method trans-tokenization (Remy et al. 2024)."""
     from rich.console import Console
 
-    from salt_ext import align as job
+    from salt_ext.alignment import job
     from salt_ext.progress import progress_bars
 
     if source_text is not None and target_text is None:

@@ -24,6 +24,7 @@ _BUILT_IN = {
     "omp": "omp:Omp",
     "interpolate": "interpolate:Interpolate",
     "subword": "subword:Subword",
+    "trans-tokenization": "trans_tokenization:TransTokenization",
     "global": "global_map:GlobalMap",
     "mean": "mean:Mean",
     "gaussian": "gaussian:Gaussian",

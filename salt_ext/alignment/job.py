@@ -29,10 +29,10 @@ from salt_ext.alignment import (
 )
 from salt_ext.alignment.corpus import LONGEST_LINE
 from salt_ext.alignment.lexicon import Side, lexicon_counts
+from salt_ext.alignment.rows import trans_tokenization
 from salt_ext.alignment.units import Unit
 from salt_ext.errors import InputError, OutputError
 from salt_ext.machine import peak_memory
-from salt_ext.methods.trans_tokenization import trans_tokenization
 from salt_ext.progress import Clock, Progress
 from salt_ext.protocol import build_target
 from salt_ext.vocab import Vocabulary, encode_lines, load_tokenizer, match_vocabularies
