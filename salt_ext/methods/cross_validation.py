@@ -56,11 +56,11 @@ def cross_validate(method: Salt, material: Material) -> tuple[Salt, dict[str, An
         present = getattr(method, option)
         if present is None:
             continue
-        scores[option] = {str(present): round(best, 4)}
+        scores[option] = {str(float(present)): round(best, 4)}
         for value in grid:
             if value == present:
                 continue
-            candidate = replace(method, **{option: value})
+            candidate = replace(method, **{option: value})  # type: ignore[arg-type]
             score = _score(candidate, folds, table)
             scores[option][str(value)] = round(score, 4)
             if score > best + _MARGIN:
@@ -111,7 +111,8 @@ def centred_cosines(made: Tensor, true: Tensor, centre: Tensor) -> Tensor:
     """
     a, b = made.double() - centre.double(), true.double() - centre.double()
     lengths = a.norm(dim=1) * b.norm(dim=1)
-    return (a * b).sum(dim=1) / lengths.where(lengths > 0, 1.0)
+    cosines: Tensor = (a * b).sum(dim=1) / lengths.where(lengths > 0, 1.0)
+    return cosines
 
 
 def _score(method: Salt, folds: list[Fold], table: Tensor) -> float:
