@@ -60,4 +60,5 @@ def _unit(rows: Tensor) -> Tensor:
     """float32, every row that is not zero divided by its norm."""
     wide = rows.double()
     norms = wide.norm(dim=1, keepdim=True)
-    return (wide / norms.where(norms > 0, 1.0)).float()
+    scaled: Tensor = wide / norms.where(norms > 0, 1.0)
+    return scaled.float()
