@@ -17,6 +17,7 @@ from salt_ext.methods.material import Method
 GROUP = "salt_ext.methods"
 _BUILT_IN = {
     "salt": "salt:Salt",
+    "salt-plus": "salt_plus:SaltPlus",
     "focus": "focus:Focus",
     "ofa": "ofa:Ofa",
     "wechsel": "wechsel:Wechsel",

@@ -4,6 +4,11 @@ For a new token t with auxiliary vector f(t) and donor row q = E_t[t]: the suppo
 non-zero weight in sparsemax(cos(f(t), f(S))), and with A = E_t[N], B = E_s[N] the new row is q X for the minimum-norm
 least-squares map X = pinv(A) B. Since q pinv(A) B = w B with w = q pinv(A), the weights w need neither X nor the
 source's table: one plan serves every table of the source.
+
+The minimum-norm fit drops whatever part of q lies outside the span of its neighbours. The options beyond the paper mend
+that: a ridge, weights and an intercept lead from SALT towards FOCUS, and with `global_ridge` the local fit only
+corrects one affine map m of all anchors, e = m(q) + w (B - m(A)), as in regression kriging (Hengl et al. 2007). The
+weights w are the same; the rest is the plan's low-rank part.
 """
 
 from __future__ import annotations
@@ -11,16 +16,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from salt_ext import ops
 from salt_ext.errors import InputError
+from salt_ext.methods import affine_map
+from salt_ext.methods.affine_map import AffineMap
+from salt_ext.methods.anchor_quality import DOUBTS, without_doubtful_anchors
 from salt_ext.methods.assembly import Combinations
+from salt_ext.methods.cross_validation import cross_validate
 from salt_ext.methods.material import Material, MethodInfo
-from salt_ext.methods.neighbours import SparseRows, combine_blocks, find_neighbours
+from salt_ext.methods.neighbours import SparseRows, combine_blocks, find_neighbours, nonzero_rows
+from salt_ext.methods.similarity import SIMILARITIES, Similarity
+from salt_ext.methods.supports import find_support
+from salt_ext.plan import LowRank, Norms
 
 # Fewer than this are a reason to warn.
 _DIMENSIONS_PER_NEIGHBOUR = 4
@@ -28,15 +42,27 @@ _DIMENSIONS_PER_NEIGHBOUR = 4
 
 @dataclass(frozen=True)
 class Salt:
-    """The paper's regression, and the numbers that it leaves open.
+    """The paper's regression, the numbers that it leaves open, and what goes beyond it; the defaults are the paper's.
 
     Attributes:
         temperature: of the sparsemax, above 0; a small one leaves few neighbours.
         rcond: singular values at or below rcond times the largest count as zero; None for max(k, h) * eps.
         ridge: this times the mean of the Gram matrix's diagonal is added to it; 0 is the paper's letter.
+        weighted: whether a neighbour counts in the regression by its sparsemax weight; by the paper all count alike.
+        intercept: whether the regression is affine; by the paper it is linear.
+        similarity: what chooses the neighbours: the cosine of "auxiliary" vectors (the paper), of "donor" rows, or the
+            "mean" of both.
+        minimum_neighbours: a smaller support is filled up with the nearest anchors.
+        global_ridge: with a number the regression corrects one affine map, fitted on all text anchors with this ridge,
+            in units of the mean variance of a donor dimension times the number of anchors; None for no map.
+        norms: "kept", or new rows scaled to the copied rows' mean norm: by one "factor", or each "row" by its own.
+        cross_validate: whether anchors that are held out choose ridge, temperature and global_ridge; those given here
+            are where the search starts, and a map that is None stays None.
+        drop_anchors: which anchors are copied but explain no others: "undertrained" ones, "false-friends", which are
+            spelt alike but mean something else, "both", or "none"; see `anchor_quality`.
 
     Raises:
-        InputError: a number is not finite or out of range.
+        InputError: a number is not finite or out of range, or a word is none of those above.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -50,49 +76,121 @@ class Salt:
     temperature: float = 1.0
     rcond: float | None = None
     ridge: float = 0.0
+    weighted: bool = False
+    intercept: bool = False
+    similarity: str = "auxiliary"
+    minimum_neighbours: int = 0
+    global_ridge: float | None = None
+    norms: str = Norms.KEPT.value
+    cross_validate: bool = False
+    drop_anchors: str = "none"
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise InputError(f"temperature is {self.temperature}, expected a finite number above 0")
-        for name, value in (("rcond", self.rcond), ("ridge", self.ridge)):
+        for name in ("rcond", "ridge", "global_ridge"):
+            value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise InputError(f"{name} is {value}, expected a finite number of at least 0")
+        words = {"similarity": SIMILARITIES, "norms": [kind.value for kind in Norms], "drop_anchors": DOUBTS}
+        for name, known in words.items():
+            if getattr(self, name) not in known:
+                raise InputError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")
+        if self.minimum_neighbours < 0:
+            raise InputError(f"minimum_neighbours is {self.minimum_neighbours}, expected a whole number of at least 0")
 
     def combine(self, material: Material) -> Combinations:
-        """New tokens with an auxiliary vector and a donor row that is not zero are regressed, the others left.
+        """New tokens with a donor row that is not zero are made, where they also have a vector that finds neighbours or
+        there is a global map; the others are left.
 
         Raises:
-            InputError: a table has too few rows, or fewer than two anchors can serve the regression.
+            InputError: a table has too few rows, or too few anchors can serve.
         """
-        auxiliary, donor = material.auxiliary, material.donor
-        neighbours = find_neighbours(material, auxiliary, donor, keys=auxiliary, method="SALT")
+        chosen, facts = self, dict[str, Any]()
+        if self.drop_anchors != "none":
+            material, facts["dropped_anchors"] = without_doubtful_anchors(material, self.drop_anchors)
+        if self.cross_validate:
+            chosen, facts["cross_validation"] = cross_validate(self, material)
+        combined = chosen.rows_of(material)
+        return replace(combined, norms=Norms(self.norms), facts=facts, warnings=chosen._warnings(combined, material))
+
+    def rows_of(self, material: Material, wanted: npt.NDArray[np.int64] | None = None) -> Combinations:
+        """The regressions alone, with the options as they are.
+
+        Args:
+            material: as for `combine`.
+            wanted: int64, the new tokens to make; None for all.
+
+        Raises:
+            InputError: as `combine`.
+        """
+        similarity, donor = Similarity.of(material, self.similarity), material.donor
+        tables = (donor,) if self.global_ridge is not None else (similarity.required, donor)
+        neighbours = find_neighbours(material, *tables, keys=similarity.required, method="SALT")
+        if wanted is not None:
+            neighbours = replace(neighbours, new=np.intersect1d(neighbours.new, wanted))
         key_rows = torch.from_numpy(neighbours.key_targets)
+        fitted = self._global_map(material)
+        left: list[Tensor] = []
 
         def prepare(device: torch.device) -> Callable[[Tensor], SparseRows]:
             # One key more or less changes a minimum-norm fit visibly, so near-ties at the sparsemax's threshold are
             # decided in float64: the same support on every machine, for a third more of the search's time.
-            key_vectors, key_donors = auxiliary[key_rows].to(device), donor[key_rows].float().to(device)
+            key_vectors, key_donors = similarity.vectors(key_rows, device), donor[key_rows].float().to(device)
+            key_domain = None if fitted is None else fitted[0].domain(donor[key_rows]).float().to(device)
+            left.clear()
 
             def regress(block: Tensor) -> SparseRows:
-                vectors, queries = auxiliary[block].to(device), donor[block].float().to(device)
-                crow, col, _ = ops.cosine_sparsemax(vectors, key_vectors, temperature=self.temperature)
-                weights = ops.lstsq_weights(crow, col, queries, key_donors, ridge=self.ridge, rcond=self.rcond)
+                queries = donor[block].float().to(device)
+                support = find_support(
+                    similarity.vectors(block, device),
+                    key_vectors,
+                    temperature=self.temperature,
+                    minimum=self.minimum_neighbours,
+                )
+                crow, col = support.crow, support.col
+                weights = ops.lstsq_weights(
+                    crow,
+                    col,
+                    queries,
+                    key_donors,
+                    sample_weights=support.weights if self.weighted else None,
+                    ridge=self.ridge,
+                    intercept=self.intercept,
+                    rcond=self.rcond,
+                )
+                if fitted is not None and key_domain is not None:
+                    corrected = ops.csr_matmul(crow, col, weights.double(), key_domain).cpu()
+                    left.append(fitted[0].domain(donor[block]).float() - corrected)
                 missing = queries - ops.csr_matmul(crow, col, weights, key_donors)
                 return SparseRows(crow, col, weights, missing.norm(dim=1) / queries.norm(dim=1))
 
             return regress
 
-        row_bytes = auxiliary.shape[1] * auxiliary.element_size() + donor.shape[1] * torch.float32.itemsize
+        row_bytes = similarity.row_bytes + (1 if fitted is None else 2) * donor.shape[1] * torch.float32.itemsize
         combined = combine_blocks(material, neighbours, prepare, row_bytes=row_bytes)
-        return replace(combined, warnings=self._warnings(combined, donor.shape[1]))
+        if fitted is None or not left:
+            return combined
+        rows = torch.from_numpy(combined.target_ids)
+        low_rank = LowRank(rows, torch.cat(left), fitted[0].right.float(), torch.from_numpy(fitted[1]))
+        return replace(combined, low_rank=low_rank)
 
-    def _warnings(self, combined: Combinations, width: int) -> tuple[str, ...]:
+    def _global_map(self, material: Material) -> tuple[AffineMap, npt.NDArray[np.int64]] | None:
+        """The map of all text anchors with a donor row, and the source ids that its `right` stands for."""
+        if self.global_ridge is None:
+            return None
+        anchors, donor = material.anchors, material.donor
+        usable = material.text_anchors & nonzero_rows(donor, material.target.size)[anchors.target_ids]
+        rows = donor[torch.from_numpy(anchors.target_ids[usable])]
+        return affine_map.fit(rows, ridge=self.global_ridge), anchors.source_ids[usable]
+
+    def _warnings(self, combined: Combinations, material: Material) -> tuple[str, ...]:
         """The fewer dimensions remain for each neighbour, the more of the fit is noise.
 
         With a median of 91 neighbours in 96 dimensions, small models that we moved were far worse than with random
         rows, and well again with a ridge of 0.1.
         """
-        sizes = torch.from_numpy(combined.lengths[combined.lengths > 0])
+        width, sizes = material.donor.shape[1], torch.from_numpy(combined.lengths[combined.lengths > 0])
         if self.ridge > 0 or not len(sizes) or _DIMENSIONS_PER_NEIGHBOUR * int(sizes.median()) < width:
             return ()
         return (

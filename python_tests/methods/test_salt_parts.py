@@ -1,0 +1,287 @@
+"""The parts that SALT's options are made of, each against a direct computation or a planted answer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from salt_ext.errors import InputError
+from salt_ext.methods import Material, affine_map
+from salt_ext.methods.anchor_quality import false_friends, undertrained, without_doubtful_anchors
+from salt_ext.methods.cross_validation import FOLDS, centred_cosines, cross_validate, held_out_anchors
+from salt_ext.methods.salt import Salt
+from salt_ext.methods.supports import find_support
+from salt_ext.vocab import Anchors, Form, Vocabulary
+
+
+def vocabulary(written: list[bytes | None]) -> Vocabulary:
+    """None is an id without a token."""
+    return Vocabulary(
+        name="made up",
+        kind="made up",
+        size=len(written),
+        tokens=[None if form is None else repr(form) for form in written],
+        forms=[None if form is None else Form.of(form) for form in written],
+        roles={},
+        special_ids=frozenset(),
+        byte_ids=frozenset(),
+    )
+
+
+def words(size: int) -> list[bytes | None]:
+    return [f" t{n}".encode() for n in range(size)]
+
+
+def related(*, anchors: int = 120, new: int = 20, noise: float = 0.3, seed: int = 0) -> Material:
+    """Token n is the same in both languages; source rows are a linear image of donor rows, and noise."""
+    generator = np.random.default_rng(seed)
+    donor = generator.normal(size=(anchors + new, 10))
+    source = 2 + donor @ generator.normal(size=(10, 16)) + noise * generator.normal(size=(anchors + new, 16))
+    auxiliary = donor[:, :6] + 0.3 * generator.normal(size=(anchors + new, 6))
+    ids = np.arange(anchors)
+    return Material(
+        source=vocabulary(words(anchors + new)),
+        target=vocabulary(words(anchors + new)),
+        anchors=Anchors(source_ids=ids, target_ids=ids, kinds=np.array(["exact"] * anchors), collisions={}),
+        read_donor=lambda: torch.from_numpy(donor),
+        read_auxiliary=lambda: torch.from_numpy(auxiliary),
+        read_source=lambda: torch.from_numpy(source),
+    )
+
+
+# The global map
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.3, 100.0])
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("shape", [(30, 6), (6, 6), (4, 9), (1, 3)])
+def test_affine_map(shape, intercept, ridge):
+    """The normal equations, solved by NumPy's pseudo-inverse; any table, fitted once."""
+    generator = np.random.default_rng(1)
+    a = generator.normal(1, 1, shape)
+    fitted = affine_map.fit(torch.from_numpy(a), ridge=ridge, intercept=intercept)
+    queries = generator.normal(size=(5, shape[1]))
+    for width in (1, 7):
+        b = generator.normal(3, 1, (shape[0], width))
+        a0, b0 = (a.mean(0), b.mean(0)) if intercept else (0 * a[0], 0 * b[0])
+        gram = (a - a0).T @ (a - a0)
+        gram += ridge * np.trace(gram) / len(gram) * np.eye(len(gram))
+        expected = (queries - a0) @ np.linalg.pinv(gram, rcond=1e-12) @ (a - a0).T @ (b - b0) + b0
+        made = fitted.domain(torch.from_numpy(queries)) @ (fitted.right @ torch.from_numpy(b))
+        assert made.numpy() == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.5])
+def test_leaving_one_out_is_fitting_anew(ridge):
+    """The same lambda in every fit: the identity holds for it, not for the ridge that is relative to the rows.
+
+    With the intercept, a refit moves the centre, which an unpenalised column of ones expresses.
+    """
+    generator = np.random.default_rng(2)
+    a, b = generator.normal(1, 1, (25, 5)), generator.normal(size=(25, 4))
+    fitted = affine_map.fit(torch.from_numpy(a), ridge=ridge)
+    found = fitted.left_out(torch.from_numpy(a), torch.from_numpy(b)).numpy()
+    centred = a - a.mean(0)
+    penalty = np.diag([ridge * (centred**2).sum() / 5] * 5 + [0.0])
+    ones = np.column_stack([a, np.ones(25)])
+    for n in range(25):
+        rest = np.delete(ones, n, axis=0)
+        solution = np.linalg.solve(rest.T @ rest + penalty, rest.T @ np.delete(b, n, axis=0))
+        assert found[n] == pytest.approx(ones[n] @ solution, abs=1e-9)
+
+
+def test_an_anchor_that_decides_its_own_fit_has_no_answer():
+    a = torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [0.0, 5.0]], dtype=torch.float64)
+    left_out = affine_map.fit(a, ridge=0.0).left_out(a, a)
+    assert left_out.isnan().any(dim=1).tolist() == [False, False, False, True]
+
+
+def test_a_map_of_nothing():
+    with pytest.raises(InputError, match="needs at least one anchor"):
+        affine_map.fit(torch.zeros(0, 3), ridge=1.0)
+
+
+# Supports
+
+
+def test_small_supports_are_filled_with_the_nearest():
+    angles = torch.tensor([0.0, 0.1, 0.2, 1.0, 2.0, 3.0], dtype=torch.float64)
+    keys = torch.stack([angles.cos(), angles.sin()], dim=1)
+    keys = torch.cat([keys, torch.zeros(1, 2, dtype=torch.float64)])
+    queries = torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 0.02]], dtype=torch.float64)
+    plain = find_support(queries, keys, temperature=0.001)
+    assert (plain.crow.tolist(), plain.col.tolist()) == ([0, 1, 1, 2], [0, 0])
+    filled = find_support(queries, keys, temperature=0.001, minimum=3)
+    assert (filled.crow.tolist(), filled.col.tolist()) == ([0, 3, 3, 6], [0, 1, 2, 0, 1, 2])
+    assert filled.weights.tolist() == [1.0] * 6  # the least of a row of one
+    # More than there are: every key that has a direction.
+    most = find_support(queries, keys, temperature=0.001, minimum=100)
+    assert most.crow.diff().tolist() == [6, 0, 6]
+    # Rows that are large enough stay as they are, to the bit.
+    wide, same = (find_support(queries, keys, temperature=1.0, minimum=n) for n in (0, 2))
+    assert all(torch.equal(a, b) for a, b in zip(wide, same, strict=True))
+
+
+def test_a_filled_neighbour_has_the_least_weight_of_its_row():
+    keys = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 0.5], [-1.0, 0.0]])
+    plain = find_support(torch.tensor([[1.0, 0.1]]), keys, temperature=0.5)
+    assert plain.col.tolist() == [1, 2]
+    filled = find_support(torch.tensor([[1.0, 0.1]]), keys, temperature=0.5, minimum=3)
+    assert filled.col.tolist() == [0, 1, 2]
+    assert filled.weights[1:].tolist() == plain.weights.tolist()
+    assert filled.weights[0] == plain.weights.min()
+
+
+# Cross-validation
+
+
+def test_centred_cosines():
+    made, true, centre = torch.tensor([[2.0, 1.0], [1.0, 1.0]]), torch.tensor([[1.0, 3.0], [5.0, 5.0]]), torch.ones(2)
+    assert centred_cosines(made, true, centre).tolist() == [0, 0]  # at right angles; on the centre
+    assert centred_cosines(made + 1, true, centre)[0] == pytest.approx((2 * 0 + 1 * 2) / (5**0.5 * 2))
+
+
+def test_folds_hold_out_a_fifth_and_depend_on_the_seed():
+    material = related()
+    folds = held_out_anchors(material)
+    assert len(folds) == FOLDS
+    for less, targets, sources in folds:
+        assert len(targets) == 24
+        assert (targets == sources).all()
+        assert (np.diff(targets) > 0).all()
+        assert sorted([*less.anchors.target_ids, *targets]) == list(range(120))
+    again, other = held_out_anchors(material), held_out_anchors(replace(material, seed=1))
+    assert all((a[1] == b[1]).all() for a, b in zip(folds, again, strict=True))
+    assert any((a[1] != b[1]).any() for a, b in zip(folds, other, strict=True))
+
+
+@pytest.mark.parametrize("global_ridge", [None, 1.0])
+def test_the_score_is_the_mean_cosine_of_rows_that_the_plan_would_make(global_ridge):
+    """The given options' score, taken here from finished tables of plans without the held-out anchors."""
+    from salt_ext.methods import assemble_plan
+
+    material, method = related(), Salt(ridge=0.3, global_ridge=global_ridge)
+    table = material.source_table
+    scores = []
+    for less, targets, sources in held_out_anchors(material):
+        combined = method.combine(less)
+        plan = assemble_plan(combined, less.anchors, less.target, rows=140, source_rows=140, seed=0)
+        made, centre = plan.apply(table)[targets].numpy(), table[less.anchors.source_ids].mean(0).numpy()
+        a, b = made - centre, table[sources].numpy() - centre
+        scores.append(np.mean((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)))
+    _, facts = cross_validate(method, material)
+    assert facts["held_out_cosine_of_the_given_options"] == pytest.approx(np.mean(scores), abs=2e-4)
+
+
+def test_the_search_mends_a_bad_start_and_tells_of_it():
+    """Almost without noise a strong ridge is wrong."""
+    start = Salt(ridge=10.0, global_ridge=10.0)
+    chosen, facts = cross_validate(start, related(noise=0.01))
+    assert chosen.global_ridge == 0.1
+    assert facts["chosen"] == {name: getattr(chosen, name) for name in ("global_ridge", "ridge", "temperature")}
+    assert facts["held_out_cosine"] > facts["held_out_cosine_of_the_given_options"]
+    assert facts["held_out_cosine"] == max(score for grid in facts["scores"].values() for score in grid.values())
+    json.dumps(facts)
+    without_map, facts = cross_validate(Salt(), related())
+    assert without_map.global_ridge is None
+    assert "global_ridge" not in facts["scores"]
+
+
+def test_a_method_that_validates_makes_the_rows_of_the_options_it_chose():
+    material = related()
+    combined = Salt(cross_validate=True).combine(material)
+    chosen = combined.facts["cross_validation"]["chosen"]
+    same = Salt(**chosen).combine(material)
+    assert (combined.values == same.values).all()
+    assert (combined.source_ids == same.source_ids).all()
+
+
+def test_too_few_anchors_to_hold_some_out():
+    with pytest.raises(InputError, match="cross_validate has 19 text anchors to learn from, expected at least 20"):
+        Salt(cross_validate=True).combine(related(anchors=19))
+
+
+# Anchors that are doubtful
+
+
+def small_table(generator: np.random.Generator, size: int) -> np.ndarray:
+    return generator.normal(size=(size, 20)) + 0.5
+
+
+@pytest.mark.parametrize("where", ["bytes", "holes", "padding"])
+def test_rows_like_unreachable_ones_are_undertrained(where):
+    """Three rows that no text reaches point one way; two tokens point there, too, one only half."""
+    generator = np.random.default_rng(3)
+    written = words(103)
+    if where == "bytes":
+        written[100:] = [b"\xc0", b"\xf5", b"\xff"]
+    if where == "holes":
+        written[100:] = [None] * 3
+    table = small_table(generator, 103)
+    direction = generator.normal(size=20)
+    table[100:] = 2 * direction + 0.01 * generator.normal(size=(3, 20))
+    table[7], table[70] = 0.9 * direction, 1.1 * direction + 0.02 * generator.normal(size=20)
+    table[30] += 0.5 * direction
+    known = vocabulary(written[:100] if where == "padding" else written)
+    assert np.flatnonzero(undertrained(torch.from_numpy(table), known)).tolist() == [7, 70]
+
+
+def test_unreachable_rows_that_disagree_show_nothing():
+    generator = np.random.default_rng(4)
+    table = small_table(generator, 103)
+    table[5] = table[100]
+    assert not undertrained(torch.from_numpy(table), vocabulary([*words(100), None, None, None])).any()
+
+
+def test_outlying_norms_are_undertrained():
+    table = small_table(np.random.default_rng(5), 200)
+    table[11] *= 20
+    table[12] /= 100
+    table[13] = 0  # no row at all: others look after that
+    bad = undertrained(torch.from_numpy(table), vocabulary(words(200)))
+    assert np.flatnonzero(bad).tolist() == [11, 12]
+
+
+def test_false_friends():
+    """Two anchors have each other's source rows."""
+    material = related(noise=0.05)
+    table = material.source_table.clone()
+    table[[20, 90]] = table[[90, 20]]
+    swapped = replace(material, read_source=lambda: table)
+    generator_says_apart = float(centred_cosines(table[[20]], table[[90]], table.mean(0)))
+    assert generator_says_apart < 0.2
+    found = np.flatnonzero(false_friends(swapped, np.arange(120)))
+    assert set(found) <= {20, 90}
+    assert len(found)
+    assert not false_friends(material, np.arange(120)).any()
+
+
+@pytest.mark.parametrize(
+    ("doubts", "dropped"), [("undertrained", {40}), ("false-friends", {50}), ("both", {40, 50}), ("none", set())]
+)
+def test_doubtful_anchors_are_copied_but_explain_nothing(doubts, dropped):
+    material = related(noise=0.05)
+    table = material.source_table.clone()
+    if doubts != "false-friends":
+        table[40] *= 50
+    table[50] = 2 * table.mean(0) - table[50]  # the opposite around the mean
+    material = replace(material, read_source=lambda: table)
+    for global_ridge in (None, 1.0):
+        combined = Salt(drop_anchors=doubts, global_ridge=global_ridge, minimum_neighbours=120).combine(material)
+        explaining = set(combined.source_ids)
+        if combined.low_rank is not None:
+            explaining |= set(combined.low_rank.columns.tolist())
+        assert set(range(120)) - explaining == dropped
+        assert not np.isin(combined.target_ids, range(120)).any()  # nor made anew
+    listed = combined.facts.get("dropped_anchors", {})
+    assert {token for found in listed.values() for token in found["first"]} == {
+        repr(f" t{n}".encode()) for n in dropped
+    }
+    assert sum(found["count"] for found in listed.values()) == len(dropped)
+    if doubts != "none":
+        less, _ = without_doubtful_anchors(material, doubts)
+        assert np.flatnonzero(~less.text_anchors).tolist() == sorted(dropped)
