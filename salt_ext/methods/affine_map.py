@@ -57,13 +57,14 @@ class AffineMap:
 
 
 def fit(anchors: Tensor, *, ridge: float, intercept: bool = True) -> AffineMap:
-    """Fits the map; float64 throughout.
+    """Fits the map in float64, by the smaller Gram matrix's eigenvectors, on the device of the anchors.
 
     Args:
         anchors: floating [n, h], donor rows of the anchors, n >= 1.
-        ridge: at least 0; lambda is this times the mean of the diagonal of A'A. Directions in which the anchors do not
-            extend beyond rounding have no part in the map, so that 0 is the least-squares map of minimum norm.
-        intercept: whether the map is affine; without it a and b are zero.
+        ridge: at least 0; lambda is this times the mean of the diagonal of A'A. Singular values of A at or below
+            max(n, h) times float32's eps times the largest count as zero, so that 0 is the least-squares map of minimum
+            norm.
+        intercept: whether the map is affine, the intercept not damped; without it a and b are zero.
 
     Raises:
         InputError: there is no anchor.
@@ -74,12 +75,13 @@ def fit(anchors: Tensor, *, ridge: float, intercept: bool = True) -> AffineMap:
         raise InputError("a map from the donor's rows to the source's needs at least one anchor")
     centre = rows.mean(dim=0) if intercept else rows.new_zeros(width)
     centred = rows - centre
-    gram = centred.T @ centred
-    spectrum, vectors = torch.linalg.eigh(gram)
-    shift = ridge * float(gram.diagonal().mean())
-    kept = spectrum > max(count, width) * torch.finfo(torch.float64).eps * float(spectrum[-1].clamp_min(0))
-    gains = torch.where(kept, 1 / (spectrum + shift).where(kept, 1.0), 0.0)
-    right = (vectors * gains) @ (centred @ vectors).T
+    tall = count > width
+    spectrum, vectors = torch.linalg.eigh(centred.T @ centred if tall else centred @ centred.T)
+    shift = ridge * float(spectrum.sum()) / width
+    kept = spectrum > (max(count, width) * torch.finfo(torch.float32).eps) ** 2 * float(spectrum[-1].clamp_min(0))
+    inverse = (vectors * torch.where(kept, 1 / (spectrum + shift).where(kept, 1.0), 0.0)) @ vectors.T
+    right = inverse @ centred.T if tall else centred.T @ inverse
     if intercept:
+        # The anchors' rows are centred, so that their tables need not be; the mean row comes on top.
         right = torch.cat([right, right.new_full((1, count), 1 / count)])
     return AffineMap(centre, right)

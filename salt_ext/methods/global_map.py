@@ -12,12 +12,12 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from salt_ext.methods.affine_map import fit
 from salt_ext.methods.assembly import Combinations
 from salt_ext.methods.checks import check_not_negative
 from salt_ext.methods.material import Material, MethodInfo
-from salt_ext.methods.neighbours import Neighbours, find_neighbours
+from salt_ext.methods.neighbours import find_neighbours
 from salt_ext.plan import LowRank, Provenance
 
 _BLOCK = 2048
@@ -60,8 +60,12 @@ class GlobalMap:
         if not len(neighbours.new):
             return Combinations.none(rest=Provenance.SAMPLED)
 
-        def fit(device: torch.device) -> LowRank:
-            return fit_map(donor, neighbours, ridge=self.ridge, intercept=self.intercept, device=device)
+        def map_all(device: torch.device) -> LowRank:
+            anchors = donor[torch.from_numpy(neighbours.key_targets)].to(device)
+            fitted = fit(anchors, ridge=self.ridge, intercept=self.intercept)
+            rows = torch.from_numpy(neighbours.new)
+            left = torch.cat([fitted.domain(donor[block].to(device)).float().cpu() for block in rows.split(_BLOCK)])
+            return LowRank(rows, left, fitted.right.float().cpu(), torch.from_numpy(neighbours.key_sources))
 
         keys, width = len(neighbours.key_targets), donor.shape[1]
         nothing = np.empty(0, dtype=np.int64)
@@ -70,37 +74,5 @@ class GlobalMap:
             lengths=np.zeros(len(neighbours.new), dtype=np.int64),
             source_ids=nothing,
             values=nothing.astype(np.float32),
-            low_rank=material.placement.run("regression", fit, needed=8 * width * (4 * width + 3 * keys)),
+            low_rank=material.placement.run("regression", map_all, needed=8 * width * (4 * width + 3 * keys)),
         )
-
-
-def fit_map(donor: Tensor, neighbours: Neighbours, *, ridge: float, intercept: bool, device: torch.device) -> LowRank:
-    """The map as a part of a plan: minimum-norm least squares in float64, by the smaller Gram matrix's eigenvectors.
-
-    Singular values of A at or below max(anchors, h) times float32's eps times the largest count as zero.
-
-    Args:
-        donor: floating [target ids, h], the donor's rows.
-        neighbours: the anchors, at least one, and the tokens that are mapped, ascending.
-        ridge: see `GlobalMap`.
-        intercept: see `GlobalMap`.
-        device: where it is fitted; the result lies on the CPU.
-    """
-    anchors = donor[torch.from_numpy(neighbours.key_targets)].to(device, torch.float64)
-    mean = anchors.mean(dim=0) if intercept else anchors.new_zeros(anchors.shape[1])
-    anchors -= mean
-    gram = anchors.T @ anchors if len(anchors) > anchors.shape[1] else anchors @ anchors.T
-    damping = ridge * float(gram.trace()) / anchors.shape[1]
-    values, vectors = torch.linalg.eigh(gram)
-    smallest = (max(anchors.shape) * torch.finfo(torch.float32).eps) ** 2 * values[-1]
-    inverse = torch.where(values > smallest, 1 / (values + damping), 0.0)
-    pseudo = (vectors * inverse) @ vectors.T
-    right = pseudo @ anchors.T if len(anchors) > anchors.shape[1] else anchors.T @ pseudo
-    rows = torch.from_numpy(neighbours.new)
-    blocks = (donor[block].to(device, torch.float64) - mean for block in rows.split(_BLOCK))
-    left = torch.cat([block.float().cpu() for block in blocks])
-    if intercept:
-        # The anchors' rows are centred, so that their tables need not be; the mean row comes on top.
-        right = torch.cat([right, right.new_full((1, len(anchors)), 1 / len(anchors))])
-        left = torch.cat([left, left.new_ones(len(left), 1)], dim=1)
-    return LowRank(rows, left, right.float().cpu().contiguous(), torch.from_numpy(neighbours.key_sources))
