@@ -1,6 +1,7 @@
 // A matrix seen as directions: what cosine similarity needs to know about each row before any product is formed.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -14,6 +15,24 @@ struct Directions {
   std::vector<double> inverse_norm;  // of each valid row, in the order of `valid`
 
   int64_t size() const { return static_cast<int64_t>(valid.size()); }
+
+  // Asks the memory for a valid row whose turn comes soon where rows are taken in no order that it could guess.
+  void prefetch(int64_t index) const {
+    const char* row = static_cast<const char*>(matrix.row(valid[static_cast<size_t>(index)]));
+    for (int64_t byte = 0; byte < matrix.cols * element_size(matrix.dtype); byte += 64) {
+      __builtin_prefetch(row + byte, 0, 2);
+    }
+  }
+
+  // The valid rows begin + index[.].
+  Directions subset(int64_t begin, const std::vector<int64_t>& index) const {
+    Directions part{matrix, {}, {}};
+    for (const int64_t i : index) {
+      part.valid.push_back(valid[static_cast<size_t>(begin + i)]);
+      part.inverse_norm.push_back(inverse_norm[static_cast<size_t>(begin + i)]);
+    }
+    return part;
+  }
 };
 
 // One pass over `matrix`: Euclidean norms in float64, scaled by the largest element so that no square over- or
