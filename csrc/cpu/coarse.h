@@ -85,6 +85,7 @@ class CoarseEngine {
   double scale(int64_t query, int64_t tile) const {
     return scales_[static_cast<size_t>(query)] * keys_.range(tile).scale;
   }
+  double norm(int64_t query) const { return norms_[static_cast<size_t>(query)]; }
   double error(int64_t query, int64_t tile) const { return bound(static_cast<size_t>(query), keys_.range(tile)); }
 
  private:

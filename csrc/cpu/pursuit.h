@@ -37,8 +37,9 @@ class Pursuit {
   const std::vector<double>& weights() const { return weights_; }
 
   // Takes the atom of the largest |<residual, atom>| (-1: none is left). `noise` is what rounding alone can make of
-  // the correlation of two orthogonal unit vectors: at or below it nothing is left to gain.
-  void take(const Kernels& kernels, const MatrixView& atoms, int64_t atom, double correlation, double noise) {
+  // the correlation of two orthogonal unit vectors in the arithmetic that chose: at or below it nothing is left to
+  // gain.
+  void take(const Kernels& kernels, const MatrixView& atoms, int64_t atom, double noise) {
     if (atom < 0) {
       done_ = true;
       return;
@@ -46,6 +47,7 @@ class Pursuit {
     const int64_t width = atoms.cols;
     kernels.widen_f64(atoms.dtype, atoms.row(atom), width, atom_.data());
     const double squared = kernels.dot(atom_.data(), atom_.data(), width);
+    const double correlation = std::abs(kernels.dot(atom_.data(), residual_.data(), width));
     if (correlation <= noise * std::sqrt(squared) * residual_norm_) {
       done_ = true;
       return;
