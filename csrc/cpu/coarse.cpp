@@ -143,7 +143,8 @@ void CoarseEngine::multiply(int64_t first, int64_t count, bool either_sign) {
       kernels_.gemm_s8(depth, &packed_[static_cast<size_t>(i * depth)], panel, &start_[static_cast<size_t>(i)],
                        &thresholds_[static_cast<size_t>(i)], either_sign,
                        &scores_[static_cast<size_t>(i * kKeyTile + j)], kKeyTile,
-                       &marks_[static_cast<size_t>(i * ld_marks_ + j / nr)], ld_marks_);
+                       &marks_[static_cast<size_t>(i * ld_marks_ + j / nr)], ld_marks_,
+                       i == 0 && first + j + nr < keys_.size() ? panel + nr * depth : panel);
     }
   }
 }

@@ -39,6 +39,7 @@ class CoarseCorrelations {
     for (Row& row : rows_) {
       row.candidates.clear();
       row.lower = 0;
+      row.rounding = 0;
       row.crowded = false;
     }
     std::fill(cuts_.begin(), cuts_.end(), 0);
@@ -57,16 +58,17 @@ class CoarseCorrelations {
  private:
   struct Candidate {
     int64_t atom;
-    double upper;
-    double rounding;  // what may lie between the exact score and float32's
+    double upper;  // of its magnitude
   };
 
   struct Row {
     std::vector<Candidate> candidates;
-    double lower = 0;  // of the highest magnitude that may be chosen
+    double lower = 0;     // of the highest magnitude that may be chosen
+    double rounding = 0;  // what may lie between an exact score and float32's
     bool crowded = false;
   };
 
+  static constexpr size_t kAtATime = 6;
   // Norms above this could overflow float32.
   static constexpr double kLargestNorm = 1e15;
 
@@ -78,13 +80,14 @@ class CoarseCorrelations {
     const double norm = keys_.range(index).norm;
     const double depth = static_cast<double>(atoms_.matrix.cols);
     // The second term is for what underflows.
-    const double rounding = float_slack(atoms_.matrix.cols) * engine_.norm(i) * norm + depth * (1 + norm) * 0x1p-149;
+    row.rounding = std::max(row.rounding,
+                            float_slack(atoms_.matrix.cols) * engine_.norm(i) * norm + depth * (1 + norm) * 0x1p-149);
     tile.for_each_marked(i, [&](int64_t place, int32_t product) {
       const double magnitude = std::abs(static_cast<double>(product)) * scale;
       const int64_t atom = keys_.key(place);
       if (magnitude + error >= row.lower && may_choose(i, atom)) {
         row.lower = std::max(row.lower, magnitude - error);
-        row.candidates.push_back({atom, magnitude + error, rounding});
+        row.candidates.push_back({atom, magnitude + error});
       }
     });
     row.crowded =
@@ -97,22 +100,30 @@ class CoarseCorrelations {
     if (row.crowded) {
       return kUndecided;
     }
-    std::sort(row.candidates.begin(), row.candidates.end(),
-              [](const Candidate& a, const Candidate& b) { return a.upper > b.upper; });
+    // A heap, and a few at a time: most candidates are never looked at, and the memory is asked for several at once.
+    std::vector<Candidate>& heap = row.candidates;
+    heap.erase(std::remove_if(heap.begin(), heap.end(), [&row](const Candidate& c) { return c.upper < row.lower; }),
+               heap.end());
+    const auto lower = [](const Candidate& a, const Candidate& b) { return a.upper < b.upper; };
+    std::make_heap(heap.begin(), heap.end(), lower);
     double reached = 0;  // by the float32 score of some candidate
     left_.clear();
-    for (Candidate& candidate : row.candidates) {
-      if (candidate.upper + candidate.rounding < reached) {
-        continue;
+    while (!heap.empty() && heap.front().upper + row.rounding >= reached) {
+      const size_t first = left_.size();
+      for (size_t n = 0; n < kAtATime && !heap.empty(); ++n) {
+        std::pop_heap(heap.begin(), heap.end(), lower);
+        left_.push_back(heap.back());
+        heap.pop_back();
+        atoms_.prefetch(left_.back().atom);
       }
-      const double score = magnitude(residuals, i, candidate.atom);
-      candidate.upper = score;
-      reached = std::max(reached, score - candidate.rounding);
-      left_.push_back(candidate);
+      for (size_t j = first; j < left_.size(); ++j) {
+        left_[j].upper = magnitude(residuals, i, left_[j].atom);
+        reached = std::max(reached, left_[j].upper - row.rounding);
+      }
     }
     columns_.clear();
     for (const Candidate& candidate : left_) {
-      if (candidate.upper + candidate.rounding >= reached) {
+      if (candidate.upper + row.rounding >= reached) {
         columns_.push_back(candidate.atom);
       }
     }

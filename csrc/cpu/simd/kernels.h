@@ -106,9 +106,9 @@ struct Kernels {
   double (*quantise)(DType dtype, const void* row, int64_t n, double factor, int8_t* out);
   // C (mr x nr) = start[i] + A B^T of one panel each: element d of row i of A is at a[(d / 4 * mr + i) * 4 + d % 4], of
   // row j of B at b[(d / 4 * nr + j) * 4 + d % 4]; depth is a multiple of 4. Marks as mark_f32 sets them; a row of C
-  // without a mark is not written.
+  // without a mark is not written. Meanwhile as much as a panel of B at `ahead` is brought into the cache.
   void (*gemm_s8)(int64_t depth, const int8_t* a, const uint8_t* b, const int32_t* start, const int32_t* thresholds,
-                  bool either_sign, int32_t* c, int64_t ldc, uint32_t* marks, int64_t ld_marks);
+                  bool either_sign, int32_t* c, int64_t ldc, uint32_t* marks, int64_t ld_marks, const uint8_t* ahead);
 
   // The core's ceiling: multiply-adds without any memory. Returns how many; `last` becomes one of the results.
   int64_t (*multiply_adds_f32)(int64_t rounds, float* last);

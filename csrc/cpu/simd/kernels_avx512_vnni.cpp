@@ -69,13 +69,16 @@ inline void multiply_add(__m512i& acc, __m512i keys, __m512i query) {
 }
 
 void gemm_s8(int64_t depth, const int8_t* a, const uint8_t* b, const int32_t* start, const int32_t* thresholds,
-             bool either_sign, int32_t* c, int64_t ldc, uint32_t* marks, int64_t ld_marks) {
+             bool either_sign, int32_t* c, int64_t ldc, uint32_t* marks, int64_t ld_marks, const uint8_t* ahead) {
   __m512i acc[kRows][2];
 #pragma GCC unroll 16
   for (int64_t i = 0; i < kRows; ++i) {
     acc[i][0] = acc[i][1] = _mm512_set1_epi32(start[i]);
   }
   for (int64_t d = 0; d < depth; d += 4) {
+    __builtin_prefetch(ahead, 0, 2);
+    __builtin_prefetch(ahead + 64, 0, 2);
+    ahead += 128;
     const __m512i left = _mm512_loadu_si512(b);
     const __m512i right = _mm512_loadu_si512(b + 64);
 #pragma GCC unroll 16
