@@ -28,8 +28,7 @@ class CoarseCorrelations {
         pairs_(kernels),
         rows_(kQueryBlock),
         cuts_(kQueryBlock),
-        crowd_(std::max<size_t>(256, static_cast<size_t>(coarse.size() / 32))),
-        atom_(static_cast<size_t>(atoms.matrix.cols)) {}
+        crowd_(std::max<size_t>(256, static_cast<size_t>(coarse.size() / 32))) {}
 
   // best[i] becomes the atom that correlates best with residual i (float64, as it is) among those for which
   // may_choose(i, atom), -1 where none correlates at all, kUndecided where that takes too long to find out here.
@@ -144,11 +143,10 @@ class CoarseCorrelations {
     return best;
   }
 
-  double magnitude(const Directions& residuals, int64_t i, int64_t atom) {
+  double magnitude(const Directions& residuals, int64_t i, int64_t atom) const {
     const MatrixView& table = atoms_.matrix;
-    kernels_.widen_f64(table.dtype, table.row(atom), table.cols, atom_.data());
     const double* residual = static_cast<const double*>(residuals.matrix.row(i));
-    return std::abs(kernels_.dot(residual, atom_.data(), table.cols));
+    return std::abs(kernels_.row_dot(table.dtype, table.row(atom), residual, table.cols));
   }
 
   const Kernels& kernels_;
@@ -159,7 +157,6 @@ class CoarseCorrelations {
   std::vector<Row> rows_;
   std::vector<double> cuts_;  // what an upper bound must reach, per residual
   const size_t crowd_;        // more candidates than this cost more than they save
-  std::vector<double> atom_;
   std::vector<Candidate> left_;
   std::vector<int64_t> columns_;
   std::vector<float> scores_;

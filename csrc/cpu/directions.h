@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "../common/views.h"
+#include "prefetch.h"
 
 namespace salt {
 
@@ -16,13 +17,8 @@ struct Directions {
 
   int64_t size() const { return static_cast<int64_t>(valid.size()); }
 
-  // Asks the memory for a valid row whose turn comes soon where rows are taken in no order that it could guess.
-  void prefetch(int64_t index) const {
-    const char* row = static_cast<const char*>(matrix.row(valid[static_cast<size_t>(index)]));
-    for (int64_t byte = 0; byte < matrix.cols * element_size(matrix.dtype); byte += 64) {
-      __builtin_prefetch(row + byte, 0, 2);
-    }
-  }
+  // See prefetch.h.
+  void prefetch(int64_t index) const { prefetch_row(matrix, valid[static_cast<size_t>(index)]); }
 
   // The valid rows begin + index[.].
   Directions subset(int64_t begin, const std::vector<int64_t>& index) const {

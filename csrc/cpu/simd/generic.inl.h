@@ -37,6 +37,7 @@ const Kernels& SALT_KERNELS() {
       .sum_above_f32 = sum_above<float>,
       .sum_above_f64 = sum_above<double>,
       .wide_dot = wide_dot,
+      .row_dot = row_dot,
       .axpy_f64 = axpy<double>,
       .combine_f32 = combine<float>,
       .combine_f64 = combine<double>,

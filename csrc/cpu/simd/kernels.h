@@ -69,6 +69,9 @@ struct Kernels {
   // The inner product, in float64, of two rows of any element type.
   double (*wide_dot)(DType dtype, const void* x, const void* y, int64_t n);
 
+  // The inner product of a row of any element type with x.
+  double (*row_dot)(DType dtype, const void* row, const double* x, int64_t n);
+
   // acc[i] += weight * row[i].
   void (*axpy_f64)(DType dtype, double weight, const void* row, int64_t n, double* acc);
 
