@@ -28,6 +28,8 @@ class CoarseSparsemax {
 
   void run(const Directions& queries, int64_t begin, int64_t count) {
     engine_.pack(queries, begin, count);
+    count_ = count;
+    kept_ = 0;
     for (Row& row : rows_) {
       row.reset();
     }
@@ -64,6 +66,7 @@ class CoarseSparsemax {
       size = 0;
       tau = -std::numeric_limits<double>::infinity();
       prune_at = kFirstPrune;
+      kept = 0;
       crowded = false;
     }
 
@@ -81,6 +84,7 @@ class CoarseSparsemax {
     std::vector<double> upper;
     double tau = -std::numeric_limits<double>::infinity();
     size_t prune_at = kFirstPrune;
+    size_t kept = 0;  // when it was pruned last
     bool crowded = false;
   };
 
@@ -98,9 +102,12 @@ class CoarseSparsemax {
     if (row.size < row.prune_at) {
       return;
     }
+    kept_ -= row.kept;
     prune(row);
     row.prune_at = std::max(kFirstPrune, 2 * row.size);
-    row.crowded = row.size > crowd_;
+    row.kept = row.size;
+    kept_ += row.kept;
+    row.crowded = row.size > crowd_ && 2 * kept_ > crowd_ * static_cast<size_t>(count_);
     cuts_[static_cast<size_t>(i)] = row.crowded ? std::numeric_limits<double>::infinity() : row.tau;
   }
 
@@ -125,7 +132,9 @@ class CoarseSparsemax {
   CoarseEngine engine_;
   std::vector<Row> rows_;
   std::vector<double> cuts_;  // what an upper bound must exceed, per row
-  const size_t crowd_;        // more candidates than this cost more than they save
+  const size_t crowd_;        // more candidates of a row than this cost more than they save, unless few rows have them
+  int64_t count_ = 0;         // rows of the block
+  size_t kept_ = 0;           // by all of them
 };
 
 }  // namespace salt
