@@ -210,7 +210,7 @@ class SparsemaxBlock {
     }
     sort_by_key(count);
     for (size_t i = 0; i < survivors_.size(); ++i) {
-      if (i + kAhead < survivors_.size()) {
+      if (i + kAhead < survivors_.size() && survivors_[i + kAhead].key != survivors_[i + kAhead - 1].key) {
         keys_.prefetch(survivors_[i + kAhead].key);
       }
       const Survivor& survivor = survivors_[i];
