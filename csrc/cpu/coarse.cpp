@@ -56,7 +56,7 @@ std::optional<CoarseKeys> CoarseKeys::of(const Kernels& kernels, const Direction
   }
   std::iota(coarse.order_.begin(), coarse.order_.end(), 0);
   std::stable_sort(coarse.order_.begin(), coarse.order_.end(), [&largest](int32_t a, int32_t b) {
-    return largest[static_cast<size_t>(a)] < largest[static_cast<size_t>(b)];
+    return largest[static_cast<size_t>(a)] > largest[static_cast<size_t>(b)];
   });
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t tile = 0; tile < tiles; ++tile) {
@@ -65,13 +65,21 @@ std::optional<CoarseKeys> CoarseKeys::of(const Kernels& kernels, const Direction
   return coarse;
 }
 
+double CoarseKeys::largest_norm() const {
+  double largest = 0;
+  for (const CoarseRange& range : ranges_) {
+    largest = std::max(largest, range.norm);
+  }
+  return largest;
+}
+
 void CoarseKeys::pack_tile(const Kernels& kernels, const Directions& keys, const std::vector<double>& largest,
                            int64_t tile) {
   const int64_t begin = tile * kKeyTile;
   const int64_t end = std::min(begin + kKeyTile, size());
   const int64_t width = kernels.s8.nr;
   CoarseRange& range = ranges_[static_cast<size_t>(tile)];
-  range.scale = scale_for(largest[static_cast<size_t>(key(end - 1))]);  // the last has the largest
+  range.scale = scale_for(largest[static_cast<size_t>(key(begin))]);
   std::vector<int8_t> row(static_cast<size_t>(rounded_up(depth_, 8)));
   for (int64_t place = begin; place < end; ++place) {
     keys.prefetch(key(std::min(place + kAhead, end - 1)));

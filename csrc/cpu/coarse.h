@@ -33,7 +33,8 @@ constexpr double kCoarseSlack = 1e-9;
 inline double float_slack(int64_t depth) { return static_cast<double>(depth + 8) * 0x1.02p-24 + kCoarseSlack; }
 
 // All keys, packed once for a whole call and shared by its threads. They stand in the order of their largest elements,
-// so that each tile's keys get on well with one scale, and one key of extreme elements spoils nothing but its tile.
+// so that each tile's keys get on well with one scale, and one key of extreme elements spoils nothing but its tile. The
+// greatest come first: among keys of unequal norms they are likely to win, and the higher the cuts the fewer the marks.
 class CoarseKeys {
  public:
   // Nothing where this does not pay: no kernels for it, float64 or few elements in a row, few queries to share the work
@@ -45,6 +46,7 @@ class CoarseKeys {
   // The key at a place, counted among the valid keys.
   int64_t key(int64_t place) const { return order_[static_cast<size_t>(place)]; }
   const CoarseRange& range(int64_t tile) const { return ranges_[static_cast<size_t>(tile)]; }
+  double largest_norm() const;
   const uint8_t* panel(int64_t place) const { return &packed_[static_cast<size_t>(place * depth_)]; }
 
  private:

@@ -1,7 +1,8 @@
 // The atom that correlates best with each residual of a block, by bounds of the correlations (coarse.h).
 //
-// Who wins is what TileEngine<float> says, ties to the lower index: a candidate whose float32 score cannot reach that
-// of another, by the bounds first and by exact scores next, has lost; where several are left, float32 decides.
+// Who wins is what TileEngine<float> says, ties to the lower index. So it is float32's scores that are bounded: first
+// by eight bits, then, for what may still win, by exact scores, which float32's are close to. Where several atoms are
+// left, float32 decides.
 #pragma once
 
 #include <algorithm>
@@ -24,24 +25,26 @@ class CoarseCorrelations {
       : kernels_(kernels),
         atoms_(atoms),
         keys_(coarse),
-        engine_(kernels, coarse, kCoarseSlack),
+        engine_(kernels, coarse, float_slack(atoms.matrix.cols)),
         pairs_(kernels),
         rows_(kQueryBlock),
         cuts_(kQueryBlock),
-        crowd_(std::max<size_t>(256, static_cast<size_t>(coarse.size() / 32))) {}
+        crowd_(std::max<size_t>(256, static_cast<size_t>(coarse.size() / 32))),
+        largest_norm_(coarse.largest_norm()),
+        underflow_(static_cast<double>(atoms.matrix.cols) * (1 + largest_norm_) * 0x1p-149) {}
 
   // best[i] becomes the atom that correlates best with residual i (float64, as it is) among those for which
   // may_choose(i, atom), -1 where none correlates at all, kUndecided where that takes too long to find out here.
   template <class MayChoose>
   void run(const Directions& residuals, MayChoose may_choose, int64_t* best) {
     engine_.pack(residuals, 0, residuals.size());
-    for (Row& row : rows_) {
+    for (int64_t i = 0; i < residuals.size(); ++i) {
+      Row& row = rows_[static_cast<size_t>(i)];
       row.candidates.clear();
       row.lower = 0;
-      row.rounding = 0;
-      row.crowded = false;
+      row.crowded = engine_.norm(i) * largest_norm_ > kLargestProduct;
+      cuts_[static_cast<size_t>(i)] = row.crowded ? std::numeric_limits<double>::infinity() : -underflow_;
     }
-    std::fill(cuts_.begin(), cuts_.end(), 0);
     engine_.run(cuts_.data(), true, [&](const Tile<int32_t>& tile, int64_t index) {
       for (int64_t i = 0; i < residuals.size(); ++i) {
         if (tile.any_marked(i)) {
@@ -57,30 +60,23 @@ class CoarseCorrelations {
  private:
   struct Candidate {
     int64_t atom;
-    double upper;  // of its magnitude
+    double upper;  // of its float32 score's magnitude
   };
 
   struct Row {
     std::vector<Candidate> candidates;
-    double lower = 0;     // of the highest magnitude that may be chosen
-    double rounding = 0;  // what may lie between an exact score and float32's
+    double lower = 0;  // of the highest magnitude that may be chosen
     bool crowded = false;
   };
 
   static constexpr size_t kAtATime = 6;
-  // Norms above this could overflow float32.
-  static constexpr double kLargestNorm = 1e15;
+  static constexpr double kLargestProduct = 1e30;  // of norms: above it float32 could overflow
 
   template <class MayChoose>
   void add(int64_t i, const Tile<int32_t>& tile, int64_t index, MayChoose may_choose) {
     Row& row = rows_[static_cast<size_t>(i)];
     const double scale = engine_.scale(i, index);
-    const double error = engine_.error(i, index);
-    const double norm = keys_.range(index).norm;
-    const double depth = static_cast<double>(atoms_.matrix.cols);
-    // The second term is for what underflows.
-    row.rounding = std::max(row.rounding,
-                            float_slack(atoms_.matrix.cols) * engine_.norm(i) * norm + depth * (1 + norm) * 0x1p-149);
+    const double error = engine_.error(i, index) + underflow_;
     tile.for_each_marked(i, [&](int64_t place, int32_t product) {
       const double magnitude = std::abs(static_cast<double>(product)) * scale;
       const int64_t atom = keys_.key(place);
@@ -89,9 +85,8 @@ class CoarseCorrelations {
         row.candidates.push_back({atom, magnitude + error});
       }
     });
-    row.crowded =
-        row.crowded || row.candidates.size() > crowd_ || norm > kLargestNorm || engine_.norm(i) > kLargestNorm;
-    cuts_[static_cast<size_t>(i)] = row.crowded ? std::numeric_limits<double>::infinity() : row.lower;
+    row.crowded = row.candidates.size() > crowd_;
+    cuts_[static_cast<size_t>(i)] = row.crowded ? std::numeric_limits<double>::infinity() : row.lower - underflow_;
   }
 
   int64_t decide(const Directions& residuals, int64_t i) {
@@ -105,9 +100,11 @@ class CoarseCorrelations {
                heap.end());
     const auto lower = [](const Candidate& a, const Candidate& b) { return a.upper < b.upper; };
     std::make_heap(heap.begin(), heap.end(), lower);
+    // What may lie between an exact score and float32's.
+    const double rounding = float_slack(atoms_.matrix.cols) * engine_.norm(i) * largest_norm_ + underflow_;
     double reached = 0;  // by the float32 score of some candidate
     left_.clear();
-    while (!heap.empty() && heap.front().upper + row.rounding >= reached) {
+    while (!heap.empty() && heap.front().upper >= reached) {
       const size_t first = left_.size();
       for (size_t n = 0; n < kAtATime && !heap.empty(); ++n) {
         std::pop_heap(heap.begin(), heap.end(), lower);
@@ -116,13 +113,14 @@ class CoarseCorrelations {
         atoms_.prefetch(left_.back().atom);
       }
       for (size_t j = first; j < left_.size(); ++j) {
-        left_[j].upper = magnitude(residuals, i, left_[j].atom);
-        reached = std::max(reached, left_[j].upper - row.rounding);
+        const double score = magnitude(residuals, i, left_[j].atom);
+        left_[j].upper = score + rounding;
+        reached = std::max(reached, score - rounding);
       }
     }
     columns_.clear();
     for (const Candidate& candidate : left_) {
-      if (candidate.upper + row.rounding >= reached) {
+      if (candidate.upper >= reached) {
         columns_.push_back(candidate.atom);
       }
     }
@@ -157,6 +155,8 @@ class CoarseCorrelations {
   std::vector<Row> rows_;
   std::vector<double> cuts_;  // what an upper bound must reach, per residual
   const size_t crowd_;        // more candidates than this cost more than they save
+  const double largest_norm_;
+  const double underflow_;  // what float32 may lose of a score at the lower end of its range
   std::vector<Candidate> left_;
   std::vector<int64_t> columns_;
   std::vector<float> scores_;

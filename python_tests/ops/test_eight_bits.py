@@ -48,7 +48,7 @@ def of_every_size() -> Rows:
     queries, keys = clustered(60, 900, 96)
     keys *= torch.logspace(-44, 36, 900)[torch.randperm(900), None]
     queries *= torch.logspace(-44, 36, 60)[:, None]
-    keys[7] = queries[3] = 0
+    keys[:200] = queries[3] = 0
     return queries, keys
 
 
@@ -71,6 +71,15 @@ def nearly_equal() -> Rows:
     return queries, torch.nn.functional.normalize(queries[0], dim=0) + 1e-4 * torch.randn(1000, 80)
 
 
+def whole_numbers() -> Rows:
+    """Eight bits hold them without any error: only the rounding of float32 blurs the bounds, and it decides here."""
+    queries = torch.full((30, 8192), 127.0)
+    queries[:, 0] = torch.arange(30) + 97
+    row = torch.randint(60, 127, (8192,))
+    row[0] = 127
+    return queries, row[torch.rand(200, 8192).argsort(dim=1)].float()
+
+
 DATA: dict[str, Callable[[], Rows]] = {
     "clusters": lambda: clustered(500, 1300, 300),
     "fewer keys than a tile": lambda: clustered(50, 45, 64),
@@ -81,6 +90,7 @@ DATA: dict[str, Callable[[], Rows]] = {
     "all keys equal": equal,
     "every key twice": twice,
     "nearly equal keys": nearly_equal,
+    "whole numbers": whole_numbers,
 }
 
 
@@ -100,8 +110,6 @@ def test_the_search_gives_what_float32_gives(name: str, dtype: torch.dtype) -> N
 @pytest.mark.parametrize("name", DATA)
 def test_pursuit_chooses_what_float32_chooses(name: str, dtype: torch.dtype) -> None:
     queries, atoms = DATA[name]()
-    if name == "every size":  # beyond, float32 overflows in the middle of an inner product
-        queries, atoms = queries.clamp(-1e17, 1e17), atoms.clamp(-1e17, 1e17)
     queries, atoms = (
         rows.clamp(-6e4, 6e4).to(dtype) if dtype is torch.float16 else rows.to(dtype) for rows in (queries, atoms)
     )
