@@ -86,6 +86,9 @@ class PursuitBlock {
     if (left_.empty()) {
       return;
     }
+    if (coarse_ && 2 * static_cast<int64_t>(left_.size()) > residuals_.size()) {
+      coarse_.reset();  // such residuals will follow
+    }
     for (const int64_t slot : left_) {
       best_[static_cast<size_t>(slot)] = -1;
     }
