@@ -129,7 +129,7 @@ def build_info() -> dict[str, str]:
 
 
 def cpu_isa() -> str:
-    """The instruction set that CPU kernels use now: "portable", "avx2" or "avx512"."""
+    """The instruction set that CPU kernels use now: "portable", "avx2", "avx512" or "avx512_vnni"."""
     name: bytes = _operators.salt_cpu_isa()
     return name.decode()
 

@@ -2,7 +2,7 @@
 # the linker keeps one copy of it for the whole library, and if that is the wide one, older CPUs die in portable code.
 # Run with -DNM=<nm> -DOBJECTS=<files, separated by |>.
 string(REPLACE "|" ";" OBJECTS "${OBJECTS}")
-list(FILTER OBJECTS INCLUDE REGEX "_(avx2|avx512)\\.cpp\\.o$")
+list(FILTER OBJECTS INCLUDE REGEX "_(avx2|avx512|avx512_vnni)\\.cpp\\.o$")
 foreach(object IN LISTS OBJECTS)
   execute_process(COMMAND "${NM}" --defined-only -C "${object}" OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
   string(REGEX MATCH "[0-9a-f]+ [WVu] [^\n]+" weak "${symbols}")

@@ -56,9 +56,10 @@ std::vector<BlockSupport> find_supports(const Directions& queries, const Directi
   const int64_t block_size = query_block(queries.size(), threads);
   const int64_t blocks = (queries.size() + block_size - 1) / block_size;
   std::vector<BlockSupport> supports(static_cast<size_t>(blocks));
+  const std::optional<CoarseKeys> coarse = CoarseKeys::of(kernel, keys, queries.size(), threads);
 #pragma omp parallel num_threads(threads)
   {
-    SparsemaxBlock<T> search(kernel, queries, keys, temperature);
+    SparsemaxBlock<T> search(kernel, queries, keys, coarse ? &*coarse : nullptr, temperature);
     std::vector<int64_t> support;
     std::vector<double> weights;
     SupportWriter writer(kernel, queries.matrix.dtype);

@@ -1,10 +1,12 @@
 // A matrix seen as directions: what cosine similarity needs to know about each row before any product is formed.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
 #include "../common/views.h"
+#include "prefetch.h"
 
 namespace salt {
 
@@ -14,6 +16,19 @@ struct Directions {
   std::vector<double> inverse_norm;  // of each valid row, in the order of `valid`
 
   int64_t size() const { return static_cast<int64_t>(valid.size()); }
+
+  // See prefetch.h.
+  void prefetch(int64_t index) const { prefetch_row(matrix, valid[static_cast<size_t>(index)]); }
+
+  // The valid rows begin + index[.].
+  Directions subset(int64_t begin, const std::vector<int64_t>& index) const {
+    Directions part{matrix, {}, {}};
+    for (const int64_t i : index) {
+      part.valid.push_back(valid[static_cast<size_t>(begin + i)]);
+      part.inverse_norm.push_back(inverse_norm[static_cast<size_t>(begin + i)]);
+    }
+    return part;
+  }
 };
 
 // One pass over `matrix`: Euclidean norms in float64, scaled by the largest element so that no square over- or

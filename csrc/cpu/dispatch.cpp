@@ -24,6 +24,10 @@ const Kernels* runnable(const char* isa) {
   if (std::strcmp(isa, "avx512") == 0 && avx512) {
     return &kernels_avx512();
   }
+  if (std::strcmp(isa, "avx512_vnni") == 0 && avx512 && __builtin_cpu_supports("avx512vnni")) {
+    static const Kernels table = with_avx512_vnni(kernels_avx512());
+    return &table;
+  }
 #endif
   return nullptr;
 }
@@ -34,7 +38,7 @@ const Kernels* choose() {
       return table;
     }
   }
-  for (const char* isa : {"avx512", "avx2"}) {
+  for (const char* isa : {"avx512_vnni", "avx512", "avx2"}) {
     if (const Kernels* table = runnable(isa)) {
       return table;
     }
@@ -55,7 +59,7 @@ const Kernels& kernels() { return *current().load(std::memory_order_relaxed); }
 
 #define SALT_EXPORT extern "C" __attribute__((visibility("default")))
 
-// The instruction set in use: "portable", "avx2" or "avx512".
+// The instruction set in use: "portable", "avx2", "avx512" or "avx512_vnni".
 SALT_EXPORT const char* salt_cpu_isa() { return salt::kernels().isa; }
 
 // Forces an instruction set for the whole process; 0 on success, -1 where the name is unknown or this CPU cannot run

@@ -2,8 +2,10 @@
 
 #include <torch/csrc/stable/library.h>
 
+#include <optional>
 #include <tuple>
 
+#include "coarse_correlations.h"
 #include "directions.h"
 #include "pursuit.h"
 #include "threads.h"
@@ -20,26 +22,27 @@ constexpr double kNoise = std::is_same_v<T, double> ? 1e-12 : 1e-5;
 template <class T>
 class PursuitBlock {
  public:
-  PursuitBlock(const Kernels& kernels, const Directions& atoms)
+  // `coarse` are the atoms in eight bits, or null.
+  PursuitBlock(const Kernels& kernels, const Directions& atoms, const CoarseKeys* coarse)
       : kernels_(kernels),
         atoms_(atoms),
         engine_(kernels),
         pursuits_(kQueryBlock),
         best_(kQueryBlock),
-        best_score_(kQueryBlock) {}
+        best_score_(kQueryBlock) {
+    if (coarse != nullptr) {
+      coarse_.emplace(kernels, atoms, *coarse);
+    }
+  }
 
   void run(const MatrixView& queries, int64_t begin, int64_t count, int64_t k, double tolerance) {
     for (int64_t i = 0; i < count; ++i) {
       pursuit(i).start(kernels_, queries.row(begin + i), atoms_.matrix, k, tolerance);
     }
     while (gather_open(count) > 0) {
-      std::fill(best_.begin(), best_.end(), -1);
-      std::fill(best_score_.begin(), best_score_.end(), T{0});
-      engine_.run(residuals_, 0, residuals_.size(), atoms_, best_score_.data(), true,
-                  [&](const Tile<T>& tile) { look_at(tile); });
+      choose();
       for (size_t slot = 0; slot < open_.size(); ++slot) {
-        pursuit(open_[slot])
-            .take(kernels_, atoms_.matrix, best_[slot], static_cast<double>(best_score_[slot]), kNoise<T>);
+        pursuit(open_[slot]).take(kernels_, atoms_.matrix, best_[slot], kNoise<T>);
       }
     }
   }
@@ -69,24 +72,54 @@ class PursuitBlock {
     return open_.size();
   }
 
+  // The best atom of every open pursuit.
+  void choose() {
+    left_.clear();
+    if (coarse_) {
+      coarse_->run(residuals_, [this](int64_t slot, int64_t atom) { return may_choose(slot, atom); }, best_.data());
+    }
+    for (int64_t slot = 0; slot < residuals_.size(); ++slot) {
+      if (!coarse_ || best_[static_cast<size_t>(slot)] == CoarseCorrelations::kUndecided) {
+        left_.push_back(slot);
+      }
+    }
+    if (left_.empty()) {
+      return;
+    }
+    if (coarse_ && 2 * static_cast<int64_t>(left_.size()) > residuals_.size()) {
+      coarse_.reset();  // such residuals will follow
+    }
+    for (const int64_t slot : left_) {
+      best_[static_cast<size_t>(slot)] = -1;
+    }
+    std::fill(best_score_.begin(), best_score_.end(), T{0});
+    const Directions part = residuals_.subset(0, left_);
+    engine_.run(part, 0, part.size(), atoms_, best_score_.data(), true, [this](const Tile<T>& tile) { look_at(tile); });
+  }
+
   void look_at(const Tile<T>& tile) {
-    for (size_t slot = 0; slot < open_.size(); ++slot) {
-      tile.for_each_marked(static_cast<int64_t>(slot), [&](int64_t atom, T score) {
-        if (std::abs(score) > best_score_[slot] && pursuit(open_[slot]).may_choose(atom)) {
-          best_[slot] = atom;
-          best_score_[slot] = std::abs(score);
+    for (size_t i = 0; i < left_.size(); ++i) {
+      const int64_t slot = left_[i];
+      tile.for_each_marked(static_cast<int64_t>(i), [&](int64_t atom, T score) {
+        if (std::abs(score) > best_score_[i] && may_choose(slot, atom)) {
+          best_[static_cast<size_t>(slot)] = atom;
+          best_score_[i] = std::abs(score);
         }
       });
     }
   }
 
+  bool may_choose(int64_t slot, int64_t atom) { return pursuit(open_[static_cast<size_t>(slot)]).may_choose(atom); }
+
   const Kernels& kernels_;
   const Directions& atoms_;
+  std::optional<CoarseCorrelations> coarse_;
   TileEngine<T> engine_;
   std::vector<Pursuit> pursuits_;
-  std::vector<int64_t> best_;  // the atom of largest |score| for each open query, kept while tiles stream by
-  std::vector<T> best_score_;  // its |score|
   std::vector<int64_t> open_;
+  std::vector<int64_t> best_;  // the atom of largest |score| for each open query
+  std::vector<int64_t> left_;  // open queries that the bounds leave undecided
+  std::vector<T> best_score_;  // of each of these, while tiles stream by
   std::vector<double> residual_data_;
   Directions residuals_;
 };
@@ -96,11 +129,12 @@ void pursue(const MatrixView& queries, const Directions& atoms, int64_t k, doubl
             std::byte* weights) {
   const Kernels& kernel = kernels();
   const int threads = threads_for(static_cast<double>(queries.rows * k) * atoms.matrix.rows * queries.cols);
-  const int64_t block_size = query_block(queries.rows, threads);
+  const std::optional<CoarseKeys> coarse = CoarseKeys::of(kernel, atoms, queries.rows * k, threads);
+  const int64_t block_size = coarse ? even_block(queries.rows, threads) : query_block(queries.rows, threads);
   const int64_t blocks = (queries.rows + block_size - 1) / block_size;
 #pragma omp parallel num_threads(threads)
   {
-    PursuitBlock<T> block_pursuit(kernel, atoms);
+    PursuitBlock<T> block_pursuit(kernel, atoms, coarse ? &*coarse : nullptr);
 #pragma omp for schedule(dynamic)
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t begin = block * block_size;

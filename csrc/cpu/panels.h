@@ -23,12 +23,19 @@ class PanelPacker {
   // out[panel][d][row]. Rows past the end are zero.
   void pack(const Directions& side, int64_t begin, int64_t count, int64_t depth_begin, int64_t depth, int64_t width,
             T* out) {
+    pack_rows(side, [begin](int64_t i) { return begin + i; }, count, depth_begin, depth, width, out);
+  }
+
+  // The same of the valid rows index(0) .. index(count - 1).
+  template <class Index>
+  void pack_rows(const Directions& side, Index index, int64_t count, int64_t depth_begin, int64_t depth, int64_t width,
+                 T* out) {
     rows_.resize(static_cast<size_t>(width));
     scales_.resize(static_cast<size_t>(width));
     for (int64_t first = 0; first < count; first += width) {
       const int64_t there = std::min(width, count - first);
       for (int64_t r = 0; r < there; ++r) {
-        place(side, begin + first + r, depth_begin, depth, r, width);
+        place(side, index(first + r), depth_begin, depth, r, width);
       }
       std::fill(rows_.begin() + there, rows_.end(), rows_[0]);
       std::fill(scales_.begin() + there, scales_.end(), T{0});

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "../common/views.h"
+#include "prefetch.h"
 #include "simd/kernels.h"
 
 namespace salt {
@@ -17,7 +18,6 @@ class Pursuit {
     limit_ = std::min({k, atoms.rows, atoms.cols});
     query_.resize(static_cast<size_t>(atoms.cols));
     atom_ = query_;
-    other_ = query_;
     kernels.widen_f64(atoms.dtype, query, atoms.cols, query_.data());
     residual_ = query_;
     chosen_.clear();
@@ -37,8 +37,9 @@ class Pursuit {
   const std::vector<double>& weights() const { return weights_; }
 
   // Takes the atom of the largest |<residual, atom>| (-1: none is left). `noise` is what rounding alone can make of
-  // the correlation of two orthogonal unit vectors: at or below it nothing is left to gain.
-  void take(const Kernels& kernels, const MatrixView& atoms, int64_t atom, double correlation, double noise) {
+  // the correlation of two orthogonal unit vectors in the arithmetic that chose: at or below it nothing is left to
+  // gain.
+  void take(const Kernels& kernels, const MatrixView& atoms, int64_t atom, double noise) {
     if (atom < 0) {
       done_ = true;
       return;
@@ -46,6 +47,7 @@ class Pursuit {
     const int64_t width = atoms.cols;
     kernels.widen_f64(atoms.dtype, atoms.row(atom), width, atom_.data());
     const double squared = kernels.dot(atom_.data(), atom_.data(), width);
+    const double correlation = std::abs(kernels.dot(atom_.data(), residual_.data(), width));
     if (correlation <= noise * std::sqrt(squared) * residual_norm_) {
       done_ = true;
       return;
@@ -72,11 +74,10 @@ class Pursuit {
     factor_.resize((n + 1) * (n + 2) / 2);
     double* row = factor_row(n);
     for (size_t i = 0; i < n; ++i) {
-      kernels.widen_f64(atoms.dtype, atoms.row(chosen_[i]), atoms.cols, other_.data());
+      prefetch_row(atoms, chosen_[std::min(i + 2, n - 1)]);
+      const double product = kernels.row_dot(atoms.dtype, atoms.row(chosen_[i]), atom_.data(), atoms.cols);
       const double* earlier = factor_row(i);
-      row[i] =
-          (kernels.dot(atom_.data(), other_.data(), atoms.cols) - kernels.dot(row, earlier, static_cast<int64_t>(i))) /
-          earlier[i];
+      row[i] = (product - kernels.dot(row, earlier, static_cast<int64_t>(i))) / earlier[i];
     }
     const double pivot = squared - kernels.dot(row, row, static_cast<int64_t>(n));
     if (!(pivot > kIndependent * kIndependent * squared)) {
@@ -112,7 +113,6 @@ class Pursuit {
   std::vector<double> query_;
   std::vector<double> residual_;
   std::vector<double> atom_;
-  std::vector<double> other_;
   std::vector<int64_t> chosen_;
   std::vector<int64_t> excluded_;  // chosen or dependent, ascending
   std::vector<double> weights_;

@@ -2,52 +2,37 @@
 //
 // sparsemax(s / T) keeps the scores above the threshold tau that solves sum(max(0, s - tau)) = T, with weights
 // (s - tau) / T. The tau of a subset never exceeds the tau of the whole, so tau of what has been seen prunes exactly:
-// a score at or below it can be dropped for good. tau itself comes from Michelot's iteration in float64, which needs no
-// sort: average the kept scores, drop those at or below, repeat; it ends after at most as many rounds as scores.
+// a score at or below it can be dropped for good.
 //
 // Which anchors support a token must not hang on rounding: the regression that follows jumps where a key comes or goes.
 // So float32 scores only pre-select. A computed score and the tau of computed scores are each within `score_error` of
 // the exact ones, hence whatever lies more than twice that below tau is out; the few survivors are scored again in
-// float64.
+// float64. Where the CPU multiplies bytes, bounds of the scores pre-select instead (sparsemax_coarse.h), and float32
+// only where they are too wide. Both let everything above tau - kSame through, so the result does not tell them apart.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <utility>
 #include <vector>
 
+#include "sparsemax_coarse.h"
+#include "sparsemax_threshold.h"
 #include "tiles.h"
 
 namespace salt {
+
+// How far below tau a key is let through although it cannot matter.
+constexpr double kSame = 0x1p-26;
 
 // Bound on the error of a computed cosine: `depth` roundings of sums whose terms' magnitudes add up to at most 1
 // (Cauchy and Schwarz), and four of the scaling to unit length. 0 for float64, whose scores are final.
 template <class T>
 double score_error(int64_t depth) {
   return sizeof(T) == 8 ? 0 : static_cast<double>(depth + 4) * 0x1p-24;
-}
-
-// The tau of non-empty `scores`, where `tau` is known not to exceed it.
-template <class T>
-double sparsemax_threshold(const Kernels& kernels, const std::vector<T>& scores, double temperature,
-                           double tau = -std::numeric_limits<double>::infinity()) {
-  int64_t above = static_cast<int64_t>(scores.size()) + 1;
-  for (;;) {
-    int64_t count;
-    const double sum =
-        (kernels.*Arithmetic<T>::sum_above)(scores.data(), static_cast<int64_t>(scores.size()), tau, &count);
-    if (count == 0) {  // the temperature is below the scores' own rounding: the highest scores share the weight
-      return std::nextafter(static_cast<double>(*std::max_element(scores.begin(), scores.end())),
-                            -std::numeric_limits<double>::infinity());
-    }
-    if (count == above) {
-      return tau;
-    }
-    above = count;
-    tau = std::max(tau, (sum - temperature) / static_cast<double>(count));
-  }
 }
 
 // The keys that may still belong to the support of one query.
@@ -71,7 +56,7 @@ class SparsemaxCandidates {
 
   // Drops what cannot belong to the support any more; returns the cut that later scores must exceed.
   T prune(const Kernels& kernels, double temperature, double error) {
-    tau_ = sparsemax_threshold(kernels, scores, temperature, tau_);
+    tau_ = sparsemax_threshold(kernels, scores.data(), scores.size(), temperature, tau_);
     const double floor = tau_ - 2 * error;
     keep_above(floor, scores);
     prune_at_ = std::max(kFirstPrune, 2 * columns.size());
@@ -109,7 +94,9 @@ class SparsemaxCandidates {
 template <class T>
 class SparsemaxBlock {
  public:
-  SparsemaxBlock(const Kernels& kernels, const Directions& queries, const Directions& keys, double temperature)
+  // `coarse` are the keys in eight bits, or null.
+  SparsemaxBlock(const Kernels& kernels, const Directions& queries, const Directions& keys, const CoarseKeys* coarse,
+                 double temperature)
       : kernels_(kernels),
         queries_(queries),
         keys_(keys),
@@ -117,27 +104,33 @@ class SparsemaxBlock {
         error_(score_error<T>(keys.matrix.cols)),
         engine_(kernels),
         rows_(kQueryBlock),
-        cuts_(kQueryBlock) {}
+        cuts_(kQueryBlock) {
+    if (coarse != nullptr) {
+      coarse_.emplace(kernels, *coarse, temperature, kSame + kCoarseSlack);
+    }
+  }
 
   // Pre-selects for the valid queries begin .. begin + count - 1; then finish(0) .. finish(count - 1).
   void run(int64_t begin, int64_t count) {
     for (auto& row : rows_) {
       row.reset();
     }
-    std::fill(cuts_.begin(), cuts_.end(), -std::numeric_limits<T>::infinity());
-    engine_.run(queries_, begin, count, keys_, cuts_.data(), false, [&](const Tile<T>& tile) {
-      for (int64_t i = 0; i < count; ++i) {
-        if (!tile.any_marked(i)) {
-          continue;
-        }
-        SparsemaxCandidates<T>& row = rows_[static_cast<size_t>(i)];
-        tile.for_each_marked(i, [&row](int64_t column, T score) { row.add(column, score); });
-        if (row.wants_pruning()) {
-          cuts_[static_cast<size_t>(i)] = row.prune(kernels_, temperature_, error_);
-        }
+    left_.clear();
+    if (coarse_) {
+      coarse_->run(queries_, begin, count);
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      if (coarse_ && !coarse_->gave_up(i)) {
+        coarse_->survivors(i, rows_[static_cast<size_t>(i)].columns);
+      } else {
+        left_.push_back(i);
       }
-    });
+    }
+    preselect(begin);
     score_exactly(begin, count);
+    if (coarse_ && 2 * static_cast<int64_t>(left_.size()) > count) {
+      coarse_.reset();  // such queries will follow
+    }
   }
 
   // Leaves the support of query begin + i in `support` (rows of the keys, ascending) and its weights, which sum to 1.
@@ -150,7 +143,9 @@ class SparsemaxBlock {
       return;
     }
     weights.swap(row.exact);
-    const double tau = sparsemax_threshold(kernels_, weights, temperature_);
+    // With fewer scores the additions round otherwise: what can matter first, the same whoever pre-selected.
+    row.keep_above(sparsemax_threshold(kernels_, weights.data(), weights.size(), temperature_) - kSame / 2, weights);
+    const double tau = sparsemax_threshold(kernels_, weights.data(), weights.size(), temperature_);
     row.keep_above(tau, weights);
     double sum = 0;
     for (double& weight : weights) {
@@ -166,35 +161,64 @@ class SparsemaxBlock {
   }
 
  private:
+  // The candidates of the queries begin + left_[.] by float32 or float64 scores.
+  void preselect(int64_t begin) {
+    if (left_.empty()) {
+      return;
+    }
+    const Directions part = queries_.subset(begin, left_);
+    std::fill(cuts_.begin(), cuts_.end(), -std::numeric_limits<T>::infinity());
+    const double error = error_ == 0 ? 0 : error_ + kSame / 2;
+    engine_.run(part, 0, part.size(), keys_, cuts_.data(), false, [&](const Tile<T>& tile) {
+      for (int64_t slot = 0; slot < part.size(); ++slot) {
+        if (!tile.any_marked(slot)) {
+          continue;
+        }
+        SparsemaxCandidates<T>& row = rows_[static_cast<size_t>(left_[static_cast<size_t>(slot)])];
+        tile.for_each_marked(slot, [&row](int64_t column, T score) { row.add(column, score); });
+        if (row.wants_pruning()) {
+          cuts_[static_cast<size_t>(slot)] = row.prune(kernels_, temperature_, error);
+        }
+      }
+    });
+    for (const int64_t i : left_) {
+      SparsemaxCandidates<T>& row = rows_[static_cast<size_t>(i)];
+      if (!row.scores.empty()) {
+        row.prune(kernels_, temperature_, error);
+      }
+    }
+  }
+
   struct Survivor {
+    uint32_t key;
     uint32_t row;   // of the block
     uint32_t slot;  // among the row's candidates
   };
+
+  static constexpr size_t kAhead = 4;  // survivors
 
   // The survivors of all rows at once, in the order of the keys: every key is fetched once and in sequence, where row
   // after row would fetch it from anywhere, again and again.
   void score_exactly(int64_t begin, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {
       SparsemaxCandidates<T>& row = rows_[static_cast<size_t>(i)];
-      if (!row.scores.empty()) {
-        row.prune(kernels_, temperature_, error_);
-      }
       row.exact.assign(row.scores.begin(), row.scores.end());
+      row.exact.resize(row.columns.size());
     }
     if (error_ == 0) {
       return;
     }
     sort_by_key(count);
-    size_t next = 0;
-    for (int64_t key = 0; key < keys_.size(); ++key) {
-      for (; next < ends_[static_cast<size_t>(key)]; ++next) {
-        const Survivor& survivor = survivors_[next];
-        rows_[survivor.row].exact[survivor.slot] = exact_score(begin + survivor.row, key);
+    for (size_t i = 0; i < survivors_.size(); ++i) {
+      if (i + kAhead < survivors_.size() && survivors_[i + kAhead].key != survivors_[i + kAhead - 1].key) {
+        keys_.prefetch(survivors_[i + kAhead].key);
       }
+      const Survivor& survivor = survivors_[i];
+      rows_[survivor.row].exact[survivor.slot] = exact_score(begin + survivor.row, survivor.key);
     }
   }
 
-  // Fills survivors_; those of key k end at ends_[k]. A counting sort.
+  // Fills survivors_, in the order of the keys. A counting sort.
   void sort_by_key(int64_t count) {
     ends_.assign(static_cast<size_t>(keys_.size()), 0);
     size_t total = 0;
@@ -212,8 +236,8 @@ class SparsemaxBlock {
     for (int64_t i = 0; i < count; ++i) {
       const std::vector<int64_t>& columns = rows_[static_cast<size_t>(i)].columns;
       for (size_t slot = 0; slot < columns.size(); ++slot) {
-        survivors_[ends_[static_cast<size_t>(columns[slot])]++] = {static_cast<uint32_t>(i),
-                                                                   static_cast<uint32_t>(slot)};
+        const size_t key = static_cast<size_t>(columns[slot]);
+        survivors_[ends_[key]++] = {static_cast<uint32_t>(key), static_cast<uint32_t>(i), static_cast<uint32_t>(slot)};
       }
     }
   }
@@ -232,9 +256,11 @@ class SparsemaxBlock {
   const Directions& keys_;
   const double temperature_;
   const double error_;
+  std::optional<CoarseSparsemax> coarse_;
   TileEngine<T> engine_;
   std::vector<SparsemaxCandidates<T>> rows_;
-  std::vector<T> cuts_;  // what a score must exceed, per row
+  std::vector<int64_t> left_;  // the rows without bounds
+  std::vector<T> cuts_;        // what a score must exceed, by place in left_
   std::vector<Survivor> survivors_;
   std::vector<size_t> ends_;
 };

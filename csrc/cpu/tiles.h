@@ -29,6 +29,22 @@ inline int64_t query_block(int64_t queries, int threads) {
   return std::clamp((size + granule - 1) / granule * granule, smallest, kQueryBlock);
 }
 
+// The same where keys are packed already: as many blocks as threads, or a multiple.
+inline int64_t even_block(int64_t queries, int threads) {
+  constexpr int64_t granule = 12;
+  constexpr int64_t smallest = 2 * granule;  // fewer, and fetching the keys takes longer than multiplying them
+  const int64_t rounds = (queries + kQueryBlock * threads - 1) / (kQueryBlock * threads);
+  const int64_t blocks = std::max<int64_t>(1, rounds * threads);
+  const int64_t size = (queries + blocks - 1) / blocks;
+  return std::clamp((size + granule - 1) / granule * granule, smallest, kQueryBlock);
+}
+
+// The depth in as few equal splits as `most` allows.
+inline int64_t depth_split(int64_t depth, int64_t most) {
+  const int64_t splits = std::max<int64_t>(1, (depth + most - 1) / most);
+  return std::max<int64_t>(1, (depth + splits - 1) / splits);
+}
+
 // The products of a block of queries and some keys; `marks` has a bit for each that exceeds its query's threshold.
 template <class T>
 struct Tile {
@@ -82,7 +98,7 @@ class TileEngine {
   void run(const Directions& queries, int64_t query_begin, int64_t query_count, const Directions& keys,
            const T* thresholds, bool either_sign, Visit visit) {
     const int64_t depth = queries.matrix.cols;
-    const int64_t split = split_of(depth);
+    const int64_t split = depth_split(depth, blocking_.kc);
     const int64_t m_panels = packer_.panels(query_count, blocking_.mr);
     packed_queries_.resize(static_cast<size_t>(m_panels * blocking_.mr * depth));
     packed_keys_.resize(static_cast<size_t>(kKeyTile * split));
@@ -136,12 +152,6 @@ class TileEngine {
         }
       }
     }
-  }
-
-  // The depth in as few equal splits as `kc` allows.
-  int64_t split_of(int64_t depth) const {
-    const int64_t splits = std::max<int64_t>(1, (depth + blocking_.kc - 1) / blocking_.kc);
-    return std::max<int64_t>(1, (depth + splits - 1) / splits);
   }
 
   const Kernels& kernels_;

@@ -54,7 +54,7 @@ struct Supports {
 // The supports of the next blocks of queries, from `next` on, until the batch is full. Which blocks these are may
 // depend on the threads; what becomes of a row does not depend on its batch.
 template <class Aux>
-Supports next_batch(const Inputs& in, int threads, std::atomic<int64_t>& next) {
+Supports next_batch(const Inputs& in, const CoarseKeys* coarse, int threads, std::atomic<int64_t>& next) {
   const Kernels& kernel = kernels();
   const int64_t queries = in.aux_new.size();
   const int64_t block_size = query_block(queries, threads);
@@ -62,7 +62,7 @@ Supports next_batch(const Inputs& in, int threads, std::atomic<int64_t>& next) {
   Supports batch;
 #pragma omp parallel num_threads(threads)
   {
-    SparsemaxBlock<Aux> search(kernel, in.aux_new, in.aux_shared, in.temperature);
+    SparsemaxBlock<Aux> search(kernel, in.aux_new, in.aux_shared, coarse, in.temperature);
     Supports found;
     std::vector<int64_t> support;
     std::vector<double> p;
@@ -118,9 +118,10 @@ void solve_batch(const Inputs& in, int threads, const Supports& batch, std::byte
 template <class Aux, class Sum>
 void transfer_batches(const Inputs& in, std::byte* out) {
   const int threads = threads_for(product_size(in.aux_new, in.aux_shared));
+  const std::optional<CoarseKeys> coarse = CoarseKeys::of(kernels(), in.aux_shared, in.aux_new.size(), threads);
   std::atomic<int64_t> next{0};
   while (next < in.aux_new.size()) {
-    solve_batch<Sum>(in, threads, next_batch<Aux>(in, threads, next), out);
+    solve_batch<Sum>(in, threads, next_batch<Aux>(in, coarse ? &*coarse : nullptr, threads, next), out);
   }
 }
 

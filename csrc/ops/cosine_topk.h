@@ -11,7 +11,8 @@
 //               value -inf
 // NaN           a non-finite element is an error; so is k outside 1..K
 // Empty         Q = 0 gives [0,k]
-// Memory        O(block + k) beyond the output
+// Memory        O(block + k) beyond the output; with AVX512-VNNI also a byte per element of keys, where that is at most
+//               48 MiB: eight-bit products then tell which keys float32 need not score, the same result
 #pragma once
 
 #include "tensors.h"

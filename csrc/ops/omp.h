@@ -12,7 +12,9 @@
 // Ties          the lower index
 // NaN           a non-finite element is an error; so are k < 1 and a negative or non-finite tolerance
 // Empty         Q = 0 gives [0,k]; K = 0 or D = 0 leave every slot unused
-// Memory        O(threads * block * (D + k D)), never Q x K, never K x K
+// Memory        O(threads * block * (D + k D)), never Q x K, never K x K; with AVX512-VNNI also a byte per element of
+//               atoms, where that is at most 48 MiB: eight-bit products then tell which atoms cannot be the one that
+//               float32 would choose, the same result
 // CUDA          correlations are decided in float64; min(k, K, D) above 12,288 is an error
 #pragma once
 

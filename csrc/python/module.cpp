@@ -35,6 +35,7 @@ std::vector<std::string> cpu_features() {
   SALT_PROBE("avx512bw");
   SALT_PROBE("avx512dq");
   SALT_PROBE("avx512vl");
+  SALT_PROBE("avx512vnni");
 #undef SALT_PROBE
 #endif
   return found;

@@ -44,6 +44,21 @@ void gemm(int64_t depth, const T* a, const T* b, T* c, int64_t ldc, bool accumul
   }
 }
 
+// One row of the same, by the same operations in the same order.
+template <class T>
+void gemm_row(int64_t depth, const T* a, const T* b, T* c, bool accumulate) {
+  using Vec = typename VectorOf<T>::Vec;
+  constexpr int64_t lanes = VectorOf<T>::lanes;
+  Vec left = {};
+  Vec right = {};
+  for (int64_t d = 0; d < depth; ++d) {
+    left += a[d] * load(b + d * 2 * lanes);
+    right += a[d] * load(b + d * 2 * lanes + lanes);
+  }
+  store(c, accumulate ? load(c) + left : left);
+  store(c + lanes, accumulate ? load(c + lanes) + right : right);
+}
+
 // Bit i: whether lane i of v exceeds the threshold. The compiler's own vectors have no way from lanes to bits.
 inline uint32_t bits_above(VecF32 v, float threshold) {
 #if defined(__AVX512F__)

@@ -1,7 +1,7 @@
 // The innermost loops, one table of them per instruction set. Each table is compiled in its own file with its own flags
-// (kernels_portable.cpp, kernels_avx2.cpp, kernels_avx512.cpp) from one generic source (generic.inl.h); dispatch.cpp
-// picks one at run time. Pointers may have any alignment. No kernel allocates, and no kernel reads past what it is
-// told.
+// (kernels_portable.cpp, kernels_avx2.cpp, kernels_avx512.cpp) from one generic source (generic.inl.h);
+// kernels_avx512_vnni.cpp adds to the last. dispatch.cpp picks one at run time. Pointers may have any alignment. No
+// kernel allocates, and no kernel reads past what it is told.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,12 @@ struct Blocking {
   int64_t kc;
 };
 
+// The same of the products of eight-bit integers, whose depth is never split; mr = 0 where a table has none.
+struct Blocking8 {
+  int64_t mr;
+  int64_t nr;
+};
+
 // A multiple of every table's lanes of float64: rows of small matrices are padded to it.
 constexpr int64_t kMatrixLanes = 8;
 
@@ -25,6 +31,7 @@ struct Kernels {
   const char* isa;
   Blocking f32;
   Blocking f64;
+  Blocking8 s8;
 
   // out[i] = widened in[i]; exact for every pair of types here except float64 -> float32, which rounds to nearest.
   void (*widen_f32)(DType dtype, const void* in, int64_t n, float* out);
@@ -45,6 +52,9 @@ struct Kernels {
   void (*gemm_f64)(int64_t depth, const double* a, const double* b, double* c, int64_t ldc, bool accumulate,
                    const void* ahead);
 
+  // One row of what gemm_f32 gives, to the bit, whichever row of A it was: A holds depth values.
+  void (*gemm_row_f32)(int64_t depth, const float* a, const float* b, float* c, bool accumulate);
+
   // For each row i of C (mr x nr): bit j of marks[i * ld_marks] tells whether element j, or with `either_sign` its
   // magnitude, exceeds thresholds[i].
   void (*mark_f32)(const float* c, int64_t ldc, const float* thresholds, bool either_sign, uint32_t* marks,
@@ -58,6 +68,9 @@ struct Kernels {
 
   // The inner product, in float64, of two rows of any element type.
   double (*wide_dot)(DType dtype, const void* x, const void* y, int64_t n);
+
+  // The inner product of a row of any element type with x.
+  double (*row_dot)(DType dtype, const void* row, const double* x, int64_t n);
 
   // acc[i] += weight * row[i].
   void (*axpy_f64)(DType dtype, double weight, const void* row, int64_t n, double* acc);
@@ -88,6 +101,18 @@ struct Kernels {
   // (x, y) = (c x - s y, s x + c y): one Jacobi rotation.
   void (*rotate)(double* x, double* y, int64_t n, double c, double s);
 
+  // The three of eight bits are null where s8.mr is 0.
+  // The largest magnitude of a row.
+  double (*largest)(DType dtype, const void* row, int64_t n);
+  // out[i] = row[i] * factor, of magnitude at most 127, rounded to nearest; zeros up to a multiple of 8, for which
+  // there is room. Returns the sum of the squares of what rounding took away.
+  double (*quantise)(DType dtype, const void* row, int64_t n, double factor, int8_t* out);
+  // C (mr x nr) = start[i] + A B^T of one panel each: element d of row i of A is at a[(d / 4 * mr + i) * 4 + d % 4], of
+  // row j of B at b[(d / 4 * nr + j) * 4 + d % 4]; depth is a multiple of 4. Marks as mark_f32 sets them; a row of C
+  // without a mark is not written. Meanwhile as much as a panel of B at `ahead` is brought into the cache.
+  void (*gemm_s8)(int64_t depth, const int8_t* a, const uint8_t* b, const int32_t* start, const int32_t* thresholds,
+                  bool either_sign, int32_t* c, int64_t ldc, uint32_t* marks, int64_t ld_marks, const uint8_t* ahead);
+
   // The core's ceiling: multiply-adds without any memory. Returns how many; `last` becomes one of the results.
   int64_t (*multiply_adds_f32)(int64_t rounds, float* last);
   int64_t (*multiply_adds_f64)(int64_t rounds, double* last);
@@ -97,6 +122,8 @@ const Kernels& kernels_portable();
 #if defined(__x86_64__)
 const Kernels& kernels_avx2();
 const Kernels& kernels_avx512();
+// The table of AVX-512 and what VNNI adds to it.
+Kernels with_avx512_vnni(Kernels table);
 #endif
 
 // The table in use: the widest that this CPU runs, or the one forced through salt_set_cpu_isa.

@@ -55,6 +55,26 @@ double wide_dot(DType dtype, const void* x, const void* y, int64_t n) {
   return sum;
 }
 
+double row_dot(DType dtype, const void* row, const double* x, int64_t n) {
+  const unsigned char* bytes = static_cast<const unsigned char*>(row);
+  if (dtype == DType::kFloat32) {
+    return sum_products(
+        n, [=](int64_t i) { return load_wide(bytes + 4 * i) * load(x + i); },
+        [=](int64_t i) { return static_cast<double>(scalar_at<float>(bytes, i)) * x[i]; });
+  }
+  constexpr int64_t longest = 256;
+  double wide[longest];
+  double sum = 0;
+  for (int64_t begin = 0; begin < n; begin += longest) {
+    const int64_t length = n - begin < longest ? n - begin : longest;
+    widen<double>(dtype, bytes + begin * element_size(dtype), length, wide);
+    sum += sum_products(
+        length, [&](int64_t i) { return load(wide + i) * load(x + begin + i); },
+        [&](int64_t i) { return wide[i] * x[begin + i]; });
+  }
+  return sum;
+}
+
 // The sum of what exceeds the threshold; `count` becomes how many.
 template <class T>
 double sum_above(const T* in, int64_t n, double threshold, int64_t* count) {
