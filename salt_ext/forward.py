@@ -24,10 +24,11 @@ from transformers.utils import logging as transformers_logging
 
 from salt_ext.checkpoint.layout import find_layout, read_json_object
 from salt_ext.errors import OutputError
-from salt_ext.shallow import DEPTH, shallow_bytes, shallow_config
+from salt_ext.machine import forget_pages
+from salt_ext.shallow import shallow_bytes, shallow_config
 
 _LENGTH = 16
-# Larger models are run through their first layers only.
+# Larger models are run through their first layer only.
 _WHOLE = 1 << 30
 # Relative to the largest logit: sums of another order in another dtype stay far below, a wrong row far above.
 _LOGIT_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}
@@ -45,7 +46,7 @@ class _Pass:
         logits: of the shared tokens, [length, shared].
         finite: whether all its logits are.
         missing: the parameters that its files do not hold.
-        layers: how many layers the model has, where only the first were run; else 0.
+        layers: how many layers the model has, where only the first was run; else 0.
     """
 
     hidden: Tensor
@@ -62,7 +63,7 @@ class _Options:
     Attributes:
         dtype: what its weights are converted to; None where they are kept.
         trust_remote_code: whether code of its folder may run.
-        shallow: whether only its first layers are loaded.
+        shallow: whether only its first layer is loaded.
     """
 
     dtype: torch.dtype | None
@@ -86,7 +87,7 @@ def forward_check(
 ) -> str:
     """Runs both models on the CPU, one after the other, as transformers loads them, on one short text.
 
-    Large models are run through their first two layers, see `salt_ext.shallow`.
+    Large models are run through their first layer, see `salt_ext.shallow`.
 
     Args:
         source: the source's folder.
@@ -135,7 +136,7 @@ def forward_check(
                 f"{output}: the new model does not run where the source does: {_reason(error)}"
             ) from error
     _compare(before, after, output)
-    layers = f" through the first {DEPTH} of {before.layers} layers" if before.layers else ""
+    layers = f" through the first of {before.layers} layers" if before.layers else ""
     return (
         f"forward pass of {len(chosen)} shared tokens{layers}: logits finite, last hidden states bit-equal to the "
         "source's"
@@ -213,7 +214,8 @@ def _load(folder: Path, options: _Options) -> tuple[transformers.PreTrainedModel
             parameter.data = parameter.data.to(dtype).to(parameter.dtype)
         # A weight that is still a piece of its file lies where the file's header put it.
         if parameter.data_ptr() % _ALIGNMENT:
-            parameter.data = parameter.data.clone()
+            piece, parameter.data = parameter.data, parameter.data.clone()
+            forget_pages(piece)
     return model.eval(), frozenset(report["missing_keys"]), layers
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import torch
 
+_MADV_PAGEOUT = 21
+
 
 def peak_memory() -> int:
     """The most bytes that this process has had in memory so far."""
@@ -38,9 +40,7 @@ def memory_growth() -> Iterator[Growth]:
     the first time. Memory that was freed before the block is given back to the system first, as far as the allocator
     can, since taking it up again would not show. The process's own record of its peak starts anew.
     """
-    gc.collect()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+    give_memory_back()
     growth = Growth()
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
@@ -55,6 +55,27 @@ def memory_growth() -> Iterator[Growth]:
 def _status(field: str) -> int:
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
+
+
+def give_memory_back() -> None:
+    """Returns what was freed to the system, as far as the allocator can."""
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def forget_pages(tensor: torch.Tensor) -> None:
+    """Takes the pages of a piece of a mapped file out of this process's memory; they can be read again at any time.
+
+    Only whole pages, and only by the call that never loses data (MADV_PAGEOUT, Linux 5.4): memory that is no file's
+    stays where it is.
+    """
+    page = os.sysconf("SC_PAGE_SIZE")
+    begin = -(-tensor.data_ptr() // page) * page
+    length = tensor.data_ptr() + tensor.nbytes - begin
+    if length > 0:
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).madvise(ctypes.c_void_p(begin), ctypes.c_size_t(length), _MADV_PAGEOUT)
 
 
 def available_memory() -> int:

@@ -18,7 +18,7 @@ from salt_ext.device import AUTO, Placement
 from salt_ext.forward import forward_check
 from salt_ext.inputs import Model, Pair, PairOptions, match_pair, moved_configs, moved_rows, open_pair
 from salt_ext.inspection import special_map, warnings_of
-from salt_ext.machine import available_memory, cpu_threads, peak_memory
+from salt_ext.machine import available_memory, cpu_threads, give_memory_back, peak_memory
 from salt_ext.materials import PairTables
 from salt_ext.methods import KEY_KINDS, Combinations, assemble_plan
 from salt_ext.plan import Provenance, TransferPlan
@@ -170,8 +170,7 @@ class _Job:
             configs = moved_configs(self.pair, anchors, rows=rows)
         with clock.step("read the source's tables"):
             before = _examine_source(self.pair.source)
-        tables = PairTables(self.pair, self.vectors, clock)
-        combined, plan = self._plan(anchors, tables, rows)
+        combined, plan, donor = self._plan(anchors, rows)
         warnings = [*warnings_of(self.pair, anchors), *configs.warnings, *combined.warnings]
         after: dict[str, Tensor] = {}
         written: dict[str, Any] = {}
@@ -182,6 +181,7 @@ class _Job:
         def finish(folder: Path) -> None:
             plan.save(folder / PLAN_FILE)
             peak = peak_memory()
+            give_memory_back()
             with clock.step("check the output"):
                 checks = verify_output(folder, checkpoint, plan, tokenizer=new.tokenizer, dtype=dtype)
                 checks.append(self._run_both(folder, anchors, plan))
@@ -196,7 +196,7 @@ class _Job:
                     vectors=self.vectors,
                     special=special_map(self.pair, anchors),
                     before=before,
-                    donor=tables.donor_facts,
+                    donor=donor,
                     after=after,
                     checks=checks,
                     warnings=[*warnings, *self.placement.warnings],
@@ -223,9 +223,10 @@ class _Job:
             )
         return TransferResult(self.output, plan, written)
 
-    def _plan(self, anchors: Anchors, tables: PairTables, rows: int) -> tuple[Combinations, TransferPlan]:
-        """What the method makes, and the plan of all rows."""
+    def _plan(self, anchors: Anchors, rows: int) -> tuple[Combinations, TransferPlan, TableFacts | None]:
+        """What the method makes, the plan of all rows, and what is known of the donor's table where it was read."""
         pair, settings = self.pair, self.settings
+        tables = PairTables(pair, self.vectors, self.clock)
         method = settings.make_method()
         with self.clock.step("make the new tokens' rows"):
             combined = method.combine(tables.material(anchors, seed=settings.seed, placement=self.placement))
@@ -243,7 +244,7 @@ class _Job:
                 "source_tokens": report.readable_tokens(pair.source.vocabulary),
             },
         )
-        return combined, plan
+        return combined, plan, tables.donor_facts
 
     def _run_both(self, folder: Path, anchors: Anchors, plan: TransferPlan) -> str:
         """One forward pass of both models; copied text tokens only, since special ones may change what is computed."""

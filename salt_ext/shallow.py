@@ -1,4 +1,4 @@
-"""The first layers of a model: enough to see that keys load, ids fit and tables are right, at a fixed price.
+"""The first layer of a model: enough to see that keys load, ids fit and tables are right, at a fixed price.
 
 The layers behind them are copied byte for byte, and reading them again would take as long as writing them.
 """
@@ -14,14 +14,14 @@ import transformers
 from salt_ext.checkpoint.header import read_header
 from salt_ext.checkpoint.layout import find_layout
 
-DEPTH = 2
+DEPTH = 1
 # Families call the number of layers by one of these; many configurations answer to more than one.
 _DEPTHS = ("num_hidden_layers", "num_layers", "encoder_layers", "decoder_layers", "num_decoder_layers")
 _PARTS = ("text_config", "encoder", "decoder")
 
 
 def shallow_config(folder: Path, *, trust_remote_code: bool) -> tuple[Any, int]:
-    """A model's configuration with at most two layers on each side, and how many layers it really has."""
+    """A model's configuration with one layer on each side, and how many layers it really has."""
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
     parts = [config, *(part for name in _PARTS if (part := getattr(config, name, None)) is not None)]
     layers = max((_cut(part) for part in parts), default=0)

@@ -261,29 +261,29 @@ FAMILIES_AS_THEY_ARE = dict(FAMILIES)
 
 
 @pytest.mark.parametrize("family", FAMILIES_AS_THEY_ARE)
-def test_a_large_model_is_run_through_its_first_layers(family, tmp_path, monkeypatch):
+def test_a_large_model_is_run_through_its_first_layer(family, tmp_path, monkeypatch):
     deepened(family, monkeypatch)
     source, output = make_pair(family, tmp_path)
     phrase = forward_check(source, output, PAIRS, budget=PLENTY, whole=0)
     # Gemma3n's second table is as wide as it has layers, so that it is run whole or not at all.
-    part = "" if family == "gemma3n" else " through the first 2 of 4 layers"
+    part = "" if family == "gemma3n" else " through the first of 4 layers"
     assert phrase.startswith(f"forward pass of 16 shared tokens{part}: logits finite")
 
 
-def test_the_first_layers_show_what_is_wrong_with_them_and_with_the_tables(tmp_path, monkeypatch):
+def test_the_first_layer_shows_what_is_wrong_with_it_and_with_the_tables(tmp_path, monkeypatch):
     deepened("llama", monkeypatch)
     source, output = make_pair("llama", tmp_path)
 
     def flip(name: str, row: int) -> Callable[[dict[str, torch.Tensor]], object]:
         return lambda tensors: tensors[name].view(torch.int32)[row, 3].bitwise_xor_(1 << 20)
 
-    for name, row in [("model.layers.1.mlp.up_proj.weight", 3), ("model.embed_tokens.weight", PAIRS[0][1])]:
+    for name, row in [("model.layers.0.mlp.up_proj.weight", 3), ("model.embed_tokens.weight", PAIRS[0][1])]:
         change(output, flip(name, row))
         with pytest.raises(OutputError, match="last hidden states"):
             forward_check(source, output, PAIRS, budget=PLENTY, whole=0)
         change(output, flip(name, row))
     assert "bit-equal" in forward_check(source, output, PAIRS, budget=PLENTY, whole=0)
-    # What lies behind them is not read.
+    # What lies behind it is not read.
     change(output, flip("model.layers.3.mlp.up_proj.weight", 3))
     assert "bit-equal" in forward_check(source, output, PAIRS, budget=PLENTY, whole=0)
     assert "not run, model of 0.0 GB" in forward_check(source, output, PAIRS, budget=1, whole=0)
