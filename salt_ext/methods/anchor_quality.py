@@ -89,7 +89,7 @@ def undertrained(table: Tensor, vocabulary: Vocabulary) -> npt.NDArray[np.bool_]
         examples = table[unreachable].double()
         direction = examples.mean(dim=0)
         agreement = centred_cosines(examples, direction.expand_as(examples), centre)
-        if float(agreement.min()) > _LIKE_UNREACHABLE:
+        if float(agreement.median()) > _LIKE_UNREACHABLE:
             outlying |= centred_cosines(rows, direction.expand_as(rows), centre) > _LIKE_UNREACHABLE
     bad[known[outlying].numpy()] = True
     return bad

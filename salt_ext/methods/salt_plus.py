@@ -28,6 +28,6 @@ class SaltPlus(Salt):
 
     ridge: float = 3.0
     similarity: str = "mean"
-    global_ridge: float | None = 1.0
+    global_ridge: float | None = 3.0
     norms: str = Norms.FACTOR.value
     drop_anchors: str = "undertrained"

@@ -39,12 +39,12 @@ def find_support(queries: Tensor, keys: Tensor, *, temperature: float, minimum: 
     crow, col, weights = ops.cosine_sparsemax(queries, keys, temperature=temperature)
     counts = crow.diff()
     minimum = min(minimum, len(keys))
-    small = ((counts < minimum) & (counts > 0)).nonzero()[:, 0]
+    small = (counts < minimum).nonzero()[:, 0]
     if not len(small):
         return Support(crow, col, weights)
     _, nearest = ops.cosine_topk(queries[small], keys, minimum)
     rows = torch.repeat_interleave(torch.arange(len(counts), device=col.device), counts)
-    found = nearest >= 0  # a key without a direction is nobody's neighbour
+    found = nearest >= 0  # what has no direction is nobody's neighbour, and has none
     filled_rows = small[:, None].expand_as(nearest)[found]
     # One number per (row, key) orders the entries; those of the support come first, so that their weights win.
     places = torch.cat([rows, filled_rows]) * len(keys) + torch.cat([col, nearest[found]])
