@@ -40,6 +40,7 @@ def memory_growth() -> Iterator[Growth]:
     the first time. Memory that was freed before the block is given back to the system first, as far as the allocator
     can, since taking it up again would not show. The process's own record of its peak starts anew.
     """
+    gc.collect()
     give_memory_back()
     growth = Growth()
     try:
@@ -59,7 +60,6 @@ def _status(field: str) -> int:
 
 def give_memory_back() -> None:
     """Returns what was freed to the system, as far as the allocator can."""
-    gc.collect()
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
