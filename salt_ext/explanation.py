@@ -32,6 +32,7 @@ class Explanation:
         provenance: how the row was made.
         sources: (source id, what it writes, weight), the largest magnitude first.
         residual: ||q - wA|| / ||q|| in donor space, None where there was no regression.
+        mapped_from: source rows that a dense map of the plan makes this row of, on top of `sources`; 0 without one.
     """
 
     target_id: int
@@ -39,6 +40,7 @@ class Explanation:
     provenance: Provenance
     sources: list[tuple[int, str | None, float]]
     residual: float | None
+    mapped_from: int
 
 
 def explain(output: str | Path, tokens: Sequence[str]) -> list[Explanation]:
@@ -90,6 +92,9 @@ def print_explanations(found: Sequence[Explanation], console: Console) -> None:
         if row.residual is not None:
             title += f", residual {row.residual:.3f}"
         console.print(title, markup=False, highlight=False)
+        if row.mapped_from:
+            more = ", corrected by" if row.sources else ""
+            console.print(f"one map of {row.mapped_from:,} source rows, see the plan's low-rank part{more}")
         if not row.sources:
             continue
         table = Table("weight", "source id", "source token")
@@ -104,13 +109,14 @@ def print_explanations(found: Sequence[Explanation], console: Console) -> None:
 
 def _explain(plan: TransferPlan, vocabulary: Vocabulary, names: list[str | None], number: int) -> Explanation:
     provenance = Provenance(int(plan.provenance[number]))
-    residual = float(plan.residual[number])
+    residual, low_rank = float(plan.residual[number]), plan.low_rank
     return Explanation(
         target_id=number,
         token=readable_token(vocabulary, number),
         provenance=provenance,
         sources=[(source, names[source], weight) for source, weight in plan.explain(number)],
         residual=residual if residual == residual else None,
+        mapped_from=len(low_rank.columns) if low_rank is not None and bool((low_rank.rows == number).any()) else 0,
     )
 
 

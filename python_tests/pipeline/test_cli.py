@@ -49,7 +49,16 @@ def test_help_does_not_wait_for_transformers():
 
 def test_transfer_prints_its_summary(capsys, source, donor, tmp_path):
     printed = output_of(capsys, "transfer", source, donor, "-o", tmp_path / "out", "--threads", 1)
-    for word in ("copied", "regressed", "averaged", "sampled", "anchors", "neighbours", "ratio", "peak memory"):
+    for word in (
+        "copied",
+        "regressed",
+        "averaged",
+        "sampled",
+        "anchors",
+        "source tokens per new token",
+        "ratio",
+        "peak memory",
+    ):
         assert word in printed
 
 
@@ -97,6 +106,17 @@ def test_explain_a_regressed_token(capsys, moved, target_tokenizer, source_token
     (best, weight), *_ = moved.plan.explain(number)
     text = source_tokenizer.backend_tokenizer.decoder.decode(source_tokenizer.convert_ids_to_tokens([best]))
     assert f"{weight:+.4f} │ {best} │ {text!r}" in printed
+
+
+def test_explain_a_row_with_a_low_rank_part(capsys, source, donor, tmp_path):
+    """A row of a map alone has no source token of its own; the explanation must not be empty."""
+    result = salt_ext.transfer(source, donor, tmp_path / "out", method="global")
+    low_rank = result.plan.low_rank
+    assert low_rank is not None
+    printed = output_of(capsys, "explain", result.output, f"#{int(low_rank.rows[5])}")
+    assert f"one map of {len(low_rank.columns):,} source rows" in printed
+    copied = int(result.plan.rows(Provenance.COPIED)[0])
+    assert "one map of" not in output_of(capsys, "explain", result.output, f"#{copied}")
 
 
 def test_explain_by_spelling_and_text(capsys, moved, target_tokenizer):
