@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from salt_ext.alignment.command import align
 from salt_ext.cli_options import (
     METHOD,
     OUTPUT,
@@ -30,7 +29,8 @@ from salt_ext.cli_options import (
     TrustRemoteCode,
     options_of,
 )
-from salt_ext.comparison.command import compare
+from salt_ext.commands.align import align
+from salt_ext.commands.compare import compare
 from salt_ext.errors import SaltError
 from salt_ext.progress import progress_bars, quiet_downloads
 
