@@ -11,6 +11,7 @@ import typer
 from salt_ext.cli_options import (
     METHOD,
     OUTPUT,
+    Aux,
     Device,
     Donor,
     DonorEmbedding,
@@ -76,14 +77,7 @@ def transfer(
     method: Annotated[
         str, typer.Option(metavar="NAME", rich_help_panel=METHOD, help="How new rows are made; see salt-ext methods.")
     ] = "salt",
-    aux: Annotated[
-        str,
-        typer.Option(
-            metavar="donor|fasttext:FILE|vectors:FILE",
-            rich_help_panel=METHOD,
-            help="Vectors that choose a token's neighbours.",
-        ),
-    ] = "donor",
+    aux: Aux = "donor",
     temperature: Annotated[
         float | None, typer.Option(rich_help_panel=METHOD, help="Of the sparsemax; smaller means fewer neighbours.")
     ] = None,

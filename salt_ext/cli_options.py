@@ -31,6 +31,14 @@ TOKENIZER, METHOD, OUTPUT, MODELS = "Tokenizer", "Method", "Output", "Models tha
 
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help="Model to move: a folder or a hub name.")]
 Donor = Annotated[str, typer.Argument(metavar="DONOR", help="Model whose tokenizer it gets: a folder or a hub name.")]
+Aux = Annotated[
+    str,
+    typer.Option(
+        metavar="donor|fasttext:FILE|vectors:FILE",
+        rich_help_panel=METHOD,
+        help="Vectors that choose a token's neighbours.",
+    ),
+]
 TokenizerOption = Annotated[
     str | None,
     typer.Option(

@@ -10,6 +10,7 @@ import typer
 
 from salt_ext.cli_options import (
     METHOD,
+    Aux,
     Device,
     Donor,
     DonorEmbedding,
@@ -66,14 +67,7 @@ def compare(
     seeds: Annotated[
         int, typer.Option(min=1, help="Repeat with so many seeds; the table then has mean and standard deviation.")
     ] = 1,
-    aux: Annotated[
-        str,
-        typer.Option(
-            metavar="donor|fasttext:FILE|vectors:FILE",
-            rich_help_panel=METHOD,
-            help="Vectors that choose a token's neighbours.",
-        ),
-    ] = "donor",
+    aux: Aux = "donor",
     match: MatchOption = Match.exact,
     tokenizer: TokenizerOption = None,
     token_map: TokenMap = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,8 +10,8 @@ import torch
 from torch import Tensor
 
 from salt_ext import ops
-from salt_ext.errors import InputError
 from salt_ext.methods.assembly import Combinations
+from salt_ext.methods.checks import check_positive
 from salt_ext.methods.material import Material, MethodInfo
 from salt_ext.methods.neighbours import SparseRows, combine_blocks, find_neighbours
 
@@ -39,8 +38,7 @@ class Focus:
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise InputError(f"temperature is {self.temperature}, expected a finite number above 0")
+        check_positive("temperature", self.temperature)
 
     def combine(self, material: Material) -> Combinations:
         """New tokens with an auxiliary vector are made, the others left.

@@ -13,7 +13,6 @@ weights w are the same; the rest is the plan's low-rank part.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -29,6 +28,7 @@ from salt_ext.methods import affine_map
 from salt_ext.methods.affine_map import AffineMap
 from salt_ext.methods.anchor_quality import DOUBTS, without_doubtful_anchors
 from salt_ext.methods.assembly import Combinations
+from salt_ext.methods.checks import check_not_negative, check_positive
 from salt_ext.methods.cross_validation import cross_validate
 from salt_ext.methods.material import Material, MethodInfo
 from salt_ext.methods.neighbours import SparseRows, combine_blocks, find_neighbours, nonzero_rows
@@ -86,12 +86,10 @@ class Salt:
     drop_anchors: str = "none"
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise InputError(f"temperature is {self.temperature}, expected a finite number above 0")
+        check_positive("temperature", self.temperature)
         for name in ("rcond", "ridge", "global_ridge"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise InputError(f"{name} is {value}, expected a finite number of at least 0")
+            if (value := getattr(self, name)) is not None:
+                check_not_negative(name, value)
         words = {"similarity": SIMILARITIES, "norms": [kind.value for kind in Norms], "drop_anchors": DOUBTS}
         for name, known in words.items():
             if getattr(self, name) not in known:
