@@ -266,8 +266,8 @@ def test_invalid_tables():
 def _rewritten(path: Path, metadata: dict[str, str], drop: str = "", **tensors: torch.Tensor) -> Path:
     make_plan().save(path)
     kept = {name: tensor for name, tensor in load_file(path).items() if name != drop}
-    header = {"format": "salt_plan", "version": "2", "seed": "5", "source_rows": "60", "draw": "independent"}
-    header |= {"norms": "kept"} | metadata
+    header = {"format": "salt_plan", "version": "2", "seed": "5", "source_rows": "60"}
+    header |= {"draw": "independent", "norms": "kept"} | metadata
     save_file(kept | tensors, path, metadata=header)
     return path
 
@@ -275,9 +275,9 @@ def _rewritten(path: Path, metadata: dict[str, str], drop: str = "", **tensors: 
 def test_malformed_files(tmp_path):
     path = tmp_path / "plan"
 
-    def refused(message: str) -> None:
+    def refused(message: str, file: Path = path) -> None:
         with pytest.raises(InputError, match=message) as error:
-            TransferPlan.load(path)
+            TransferPlan.load(file)
         assert str(path) in str(error.value)
 
     refused("cannot be read as a transfer plan")  # it is not there
@@ -293,9 +293,6 @@ def test_malformed_files(tmp_path):
     for text in ("", "x", "-1", "1.5", "9" * 30, "²"):
         _rewritten(path, {"seed": text})
         refused("seed or source_rows is not a number")
-    _rewritten(path, {}, drop="values")
-    refused("it lacks values")
-    _rewritten(path, {"source_rows": "3"})
-    refused("not a valid transfer plan: col_indices must lie between 0 and 2")
-    _rewritten(path, {}, values=torch.ones(3))
-    refused("not a valid transfer plan: values is")
+    refused("it lacks values", _rewritten(path, {}, drop="values"))
+    refused("valid transfer plan: col_indices must lie between 0 and 2", _rewritten(path, {"source_rows": "3"}))
+    refused("not a valid transfer plan: values is", _rewritten(path, {}, values=torch.ones(3)))

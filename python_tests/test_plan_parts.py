@@ -164,7 +164,7 @@ def test_parts_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match="columns must lie between 0 and 11"):
         make_plan(low_rank=replace(part, columns=part.columns + 3))
     with pytest.raises(InputError, match="only rows with provenance REGRESSED can have a low-rank part"):
-        make_plan(low_rank=replace(part, rows=torch.tensor([1, 4])))
+        make_plan(low_rank=LowRank(torch.tensor([1, 3, 4]), numbers(3, 3), part.right, part.columns))
     with pytest.raises(InputError, match="must have entries or a low-rank part"):
         make_plan(low_rank=None)
     with pytest.raises(InputError, match=r"head_values is torch.float32 \[4\] on cpu, expected torch.float32 \[5\]"):
