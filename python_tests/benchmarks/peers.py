@@ -70,7 +70,7 @@ def published_focus(new: Tensor, shared: Tensor, source: Tensor) -> Callable[[],
 
 def focus(anchors: int) -> Peer:
     """FOCUS from auxiliary vectors on: cosines, sparsemax, convex combination."""
-    tokens = 512
+    tokens = 4096
     new, shared, _, _, source = arrays(tokens, anchors, 300, 8, 2048)
     theirs = published_focus(new, shared, source)
 
