@@ -19,7 +19,7 @@ from salt_ext.methods.assembly import Combinations
 from salt_ext.methods.checks import check_choice, check_count, check_enough_keys
 from salt_ext.methods.material import Material, MethodInfo
 from salt_ext.methods.nearest import rows_of_slots
-from salt_ext.methods.neighbours import SparseRows, combine_blocks, find_neighbours
+from salt_ext.methods.neighbours import SparseRows, combine_blocks, find_neighbours, with_residual
 
 Metric = Literal["euclidean", "cosine"]
 Weights = Literal["least-squares", "barycentric", "distance"]
@@ -77,8 +77,7 @@ class Interpolate:
             def interpolate(block: Tensor) -> SparseRows:
                 queries = donor[block].float().to(device)
                 rows = self._weigh(queries, anchors, *search.nearest(queries, self.k))
-                missing = queries - ops.csr_matmul(rows.crow, rows.col, rows.values, anchors)
-                return rows._replace(residual=missing.norm(dim=1) / queries.norm(dim=1))
+                return with_residual(rows, queries, anchors)
 
             return interpolate
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from salt_ext import ops
 from salt_ext.errors import InputError
 from salt_ext.methods.assembly import Combinations
 from salt_ext.methods.material import Material
@@ -128,6 +129,18 @@ def combine_blocks(
 
     moved = (len(neighbours.key_sources) + min(len(neighbours.new), _BLOCK["cuda"])) * row_bytes
     return material.placement.run("regression", run, needed=_TABLES_ON_DEVICE * moved)
+
+
+def with_residual(rows: SparseRows, queries: Tensor, keys: Tensor) -> SparseRows:
+    """The rows with ||q - wA|| / ||q|| of each.
+
+    Args:
+        rows: weights w of the keys.
+        queries: float32 [n, h], q, none of them zero.
+        keys: float32 [K, h], A.
+    """
+    missing = queries - ops.csr_matmul(rows.crow, rows.col, rows.values, keys)
+    return rows._replace(residual=missing.norm(dim=1) / queries.norm(dim=1))
 
 
 def nonzero_rows(table: Tensor, rows: int) -> npt.NDArray[np.bool_]:

@@ -19,7 +19,7 @@ from salt_ext.methods.assembly import Combinations
 from salt_ext.methods.checks import check_count, check_enough_keys
 from salt_ext.methods.material import Material, MethodInfo
 from salt_ext.methods.nearest import rows_of_slots
-from salt_ext.methods.neighbours import SparseRows, combine_blocks, find_neighbours
+from salt_ext.methods.neighbours import SparseRows, combine_blocks, find_neighbours, with_residual
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,7 @@ class Omp:
 
             def pursue(block: Tensor) -> SparseRows:
                 queries = donor[block].float().to(device)
-                crow, col, values, _ = rows_of_slots(*ops.omp(queries, atoms, self.k))
-                missing = queries - ops.csr_matmul(crow, col, values, atoms)
-                return SparseRows(crow, col, values, missing.norm(dim=1) / queries.norm(dim=1))
+                return with_residual(rows_of_slots(*ops.omp(queries, atoms, self.k)), queries, atoms)
 
             return pursue
 

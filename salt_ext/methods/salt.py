@@ -31,7 +31,7 @@ from salt_ext.methods.assembly import Combinations
 from salt_ext.methods.checks import check_not_negative, check_positive
 from salt_ext.methods.cross_validation import cross_validate
 from salt_ext.methods.material import Material, MethodInfo
-from salt_ext.methods.neighbours import SparseRows, combine_blocks, find_neighbours, nonzero_rows
+from salt_ext.methods.neighbours import SparseRows, combine_blocks, find_neighbours, nonzero_rows, with_residual
 from salt_ext.methods.similarity import SIMILARITIES, Similarity
 from salt_ext.methods.supports import find_support
 from salt_ext.plan import LowRank, Norms
@@ -160,8 +160,7 @@ class Salt:
                 if fitted is not None and key_domain is not None:
                     corrected = ops.csr_matmul(crow, col, weights.double(), key_domain).cpu()
                     left.append(fitted[0].domain(donor[block]).float() - corrected)
-                missing = queries - ops.csr_matmul(crow, col, weights, key_donors)
-                return SparseRows(crow, col, weights, missing.norm(dim=1) / queries.norm(dim=1))
+                return with_residual(SparseRows(crow, col, weights), queries, key_donors)
 
             return regress
 

@@ -38,6 +38,7 @@ def _copy(plan: TransferPlan, old: Tensor, new: Tensor) -> None:
 
 
 def _regress(plan: TransferPlan, old: Tensor, new: Tensor, head: bool, device: torch.device) -> None:
+    maps = _low_rank_map(plan, old, device)
     factor = 1.0
     if plan.norms is Norms.KEPT or old.shape[1] == 1:
         wanted = None
@@ -45,21 +46,21 @@ def _regress(plan: TransferPlan, old: Tensor, new: Tensor, head: bool, device: t
         wanted = _anchor_norm(plan, old)
         if plan.norms is Norms.FACTOR:
             # A pass of its own: rows are rounded once, when their scale is known.
-            found = torch.cat(
-                [block.double().norm(dim=1) for _, block in _sums(plan, old, head, device)] or [old[:0, 0]]
-            )
-            mean = float(found.mean()) if len(found) else 0.0
+            norms = [block.double().norm(dim=1) for _, block in _sums(plan, old, maps, head, device)]
+            mean = float(torch.cat(norms).mean()) if norms else 0.0
             factor, wanted = (wanted / mean if mean > 0 else 1.0), None
-    for rows, block in _sums(plan, old, head, device):
+    for rows, block in _sums(plan, old, maps, head, device):
         if wanted is not None:
-            norms = block.norm(dim=1, keepdim=True)
-            block = block * torch.where(norms > 0, wanted / norms, 1.0)
+            lengths = block.norm(dim=1, keepdim=True)
+            block = block * torch.where(lengths > 0, wanted / lengths, 1.0)
         elif factor != 1.0:
             block = block * factor
         new[rows.to(new.device)] = block.to(new.dtype).to(new.device)
 
 
-def _sums(plan: TransferPlan, old: Tensor, head: bool, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+def _sums(
+    plan: TransferPlan, old: Tensor, maps: Tensor | None, head: bool, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Blocks of (target ids, their rows before scaling) of all REGRESSED rows, float32 or wider."""
     rows = plan.rows(Provenance.REGRESSED)
     values = plan.values if plan.head_values is None or not head else plan.head_values
@@ -67,7 +68,6 @@ def _sums(plan: TransferPlan, old: Tensor, head: bool, device: torch.device) -> 
     chosen = torch.repeat_interleave(plan.provenance == Provenance.REGRESSED, lengths)
     crow = torch.cat([lengths.new_zeros(1), lengths[rows].cumsum(0)])
     col, values = plan.col_indices[chosen], values[chosen]
-    maps = _low_rank_map(plan, old, device)
     if device != old.device:
         old, col = move_used_rows(old, col, device)
     wide = torch.promote_types(old.dtype, torch.float32)
