@@ -27,7 +27,6 @@ from salt_ext.vectors import open_vectors
 from salt_ext.vectors.aligned import fit_rotation
 
 from .conftest import Array, World, close
-from .test_subword import pair  # noqa: F401  (a fixture)
 from .test_wechsel import Languages
 
 os.environ.setdefault("TQDM_DISABLE", "1")
@@ -132,7 +131,7 @@ def test_interpolation(world, metric, weights):
     close(w.rows(combined)[w.made], rebuilt(w, indices, found), 1e-3)
 
 
-def test_subword(pair):  # noqa: F811
+def test_subword(pair):
     module = published("mergekit.tokensurgeon.subword")
     material, _, _, table = pair
     combined = Subword().combine(material)

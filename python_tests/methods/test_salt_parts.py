@@ -182,7 +182,8 @@ def test_the_search_mends_a_bad_start_and_tells_of_it():
     start = Salt(ridge=10.0, global_ridge=10.0)
     chosen, facts = cross_validate(start, related(noise=0.01))
     assert chosen.global_ridge == 0.1
-    assert facts["chosen"] == {name: getattr(chosen, name) for name in ("global_ridge", "ridge", "temperature")}
+    searched = ("global_ridge", "ridge", "temperature", "minimum_neighbours")
+    assert facts["chosen"] == {name: getattr(chosen, name) for name in searched}
     assert facts["held_out_cosine"] > facts["held_out_cosine_of_the_given_options"]
     assert facts["held_out_cosine"] == max(score for grid in facts["scores"].values() for score in grid.values())
     json.dumps(facts)

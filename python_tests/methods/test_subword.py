@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer
 
 from salt_ext.errors import InputError
 from salt_ext.methods import Material
@@ -13,40 +12,6 @@ from salt_ext.methods.subword import Subword
 from salt_ext.vocab import Vocabulary, match_vocabularies
 
 from .conftest import close
-
-ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
-
-
-def byte_level(pieces: list[str], merges: list[tuple[str, str]]) -> PreTrainedTokenizerFast:
-    inner = Tokenizer(models.BPE({piece: n for n, piece in enumerate([*ALPHABET, *pieces])}, merges))
-    inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=inner)
-
-
-@pytest.fixture
-def pair() -> tuple[Material, dict[str, list[str]], dict[str, int], np.ndarray]:
-    """A source that knows Ġhau and se; a target with three words that it cuts."""
-    source = byte_level(["Ġh", "au", "Ġhau", "se"], [("Ġ", "h"), ("a", "u"), ("Ġh", "au"), ("s", "e")])
-    target = byte_level(
-        ["Ġh", "Ġhau", "au", "Ġhaus", "Ġhause", "se", "sese"],
-        [("Ġ", "h"), ("a", "u"), ("Ġh", "au"), ("Ġhau", "s"), ("Ġhaus", "e"), ("s", "e"), ("se", "se")],
-    )
-    cuts = {"Ġhaus": ["Ġhau", "s"], "Ġhause": ["Ġhau", "se"], "sese": ["se", "se"]}
-    vocabularies = [
-        Vocabulary.from_tokenizer(tokenizer, name=name) for tokenizer, name in ((source, "s"), (target, "t"))
-    ]
-    material = Material(
-        source=vocabularies[0],
-        target=vocabularies[1],
-        anchors=match_vocabularies(*vocabularies),
-        read_donor=lambda: pytest.fail("not needed"),
-        read_auxiliary=lambda: pytest.fail("not needed"),
-        read_source=lambda: pytest.fail("not needed"),
-        source_tokenizer=source,
-    )
-    table = np.random.default_rng(0).normal(size=(len(ALPHABET) + 4, 6))
-    return material, cuts, source.get_vocab(), table
-
 
 WEIGHTS = {
     "mean": lambda n: np.full(n, 1 / n),

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from salt_ext.errors import InputError
-from salt_ext.plan import Draw, LowRank, Norms, Provenance, TransferPlan
+from salt_ext.plan import Draw, HeadBias, LowRank, Norms, Provenance, TransferPlan
 from salt_ext.vocab import Anchors, Vocabulary
 
 # Anchors whose row is part of the protocol, or the user's word: no method makes them anew.
@@ -31,6 +31,9 @@ class Combinations:
         head_values: float32 [sum of lengths], weights for output tables; None where they are equal.
         low_rank: a dense term, see `LowRank`; its rows are among `target_ids`.
         norms: how the rows are scaled.
+        head_scale: what they are multiplied with in an untied head.
+        head_bias: where their entries in the head's bias come from.
+        log_counts: float32 [target.size], ln(1 + occurrences in a text), where norms or bias go by frequency.
         rest: what becomes of new tokens that the method does not make: SAMPLED or AVERAGED.
         draw: what SAMPLED rows are drawn from.
         facts: what the report shall tell of the method's own choices; JSON values.
@@ -45,6 +48,9 @@ class Combinations:
     head_values: npt.NDArray[np.float32] | None = None
     low_rank: LowRank | None = None
     norms: Norms = Norms.KEPT
+    head_scale: float = 1.0
+    head_bias: HeadBias = HeadBias.WEIGHTS
+    log_counts: npt.NDArray[np.float32] | None = None
     rest: Provenance = Provenance.SAMPLED
     draw: Draw = Draw.INDEPENDENT
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -129,8 +135,15 @@ def assemble_plan(
         head_values=None if combined.head_values is None else merged(combined.head_values),
         low_rank=combined.low_rank,
         norms=combined.norms,
+        head_scale=combined.head_scale,
+        head_bias=combined.head_bias,
+        log_counts=None if combined.log_counts is None else _padded(combined.log_counts, rows),
         draw=combined.draw,
     )
+
+
+def _padded(values: npt.NDArray[np.float32], rows: int) -> torch.Tensor:
+    return torch.from_numpy(np.concatenate([values, np.zeros(rows - len(values), dtype=np.float32)]))
 
 
 def _check_owners(combined: Combinations, anchors: Anchors) -> None:

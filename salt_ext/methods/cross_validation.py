@@ -22,27 +22,30 @@ from salt_ext.methods.assembly import Combinations
 from salt_ext.methods.material import Material
 
 if TYPE_CHECKING:
+    from salt_ext.methods.prior import Prior
     from salt_ext.methods.salt import Salt
 
 FOLDS = 3
 _HELD_OUT = 300  # of each fold at most, and a fifth of the text anchors at most
 _MINIMUM_ANCHORS = 20
-# Powers of about 3, as far as the score was seen to move; the map comes first, since the local fit corrects it.
-GRIDS: dict[str, tuple[float, ...]] = {
+# Powers of about 3 or 4, as far as the score was seen to move; the map comes first, since the local fit corrects it.
+GRIDS: dict[str, tuple[int | float, ...]] = {
     "global_ridge": (0.1, 0.3, 1.0, 3.0, 10.0),
     "ridge": (0.0, 0.1, 0.3, 1.0, 3.0, 10.0),
     "temperature": (0.3, 1.0, 3.0),
+    "minimum_neighbours": (0, 8, 32, 128),
 }
 # A value has to be better than the present one by this: smaller differences are noise of the folds.
 _MARGIN = 1e-4
 
 
-def cross_validate(method: Salt, material: Material) -> tuple[Salt, dict[str, Any]]:
+def cross_validate(method: Salt, material: Material, prior: Prior | None = None) -> tuple[Salt, dict[str, Any]]:
     """The method with the options that serve the held-out anchors best, and an account of the search.
 
     Args:
         method: where the search starts.
         material: of the method; its seed draws the folds.
+        prior: of the method.
 
     Raises:
         InputError: too few text anchors, or a table has too few rows.
@@ -51,17 +54,17 @@ def cross_validate(method: Salt, material: Material) -> tuple[Salt, dict[str, An
     folds = held_out_anchors(material)
     table = material.source_table[: material.source.size]
     scores: dict[str, dict[str, float]] = {}
-    best = start = _score(method, folds, table)
+    best = start = _score(method, folds, table, prior)
     for option, grid in GRIDS.items():
         present = getattr(method, option)
         if present is None:
             continue
-        scores[option] = {str(float(present)): round(best, 4)}
+        scores[option] = {str(present): round(best, 4)}
         for value in grid:
             if value == present:
                 continue
             candidate = replace(method, **{option: value})  # type: ignore[arg-type]
-            score = _score(candidate, folds, table)
+            score = _score(candidate, folds, table, prior)
             scores[option][str(value)] = round(score, 4)
             if score > best + _MARGIN:
                 best, method = score, candidate
@@ -115,12 +118,12 @@ def centred_cosines(made: Tensor, true: Tensor, centre: Tensor) -> Tensor:
     return cosines
 
 
-def _score(method: Salt, folds: list[Fold], table: Tensor) -> float:
+def _score(method: Salt, folds: list[Fold], table: Tensor, prior: Prior | None) -> float:
     """Mean centred cosine over all folds; a held-out anchor that the method does not make counts as 0."""
     scores = []
     for material, targets, sources in folds:
         centre = table[torch.from_numpy(material.anchors.source_ids)].double().mean(dim=0)
-        combined = method.rows_of(material, targets)
+        combined = method.rows_of(material, prior, targets)
         places = torch.from_numpy(np.searchsorted(targets, combined.target_ids))
         true = table[torch.from_numpy(sources)]
         cosines = centred_cosines(_rows(combined, table), true[places], centre)

@@ -8,13 +8,15 @@ source's table: one plan serves every table of the source.
 The minimum-norm fit drops whatever part of q lies outside the span of its neighbours. The options beyond the paper mend
 that: a ridge, weights and an intercept lead from SALT towards FOCUS, and with `global_ridge` the local fit only
 corrects one affine map m of all anchors, e = m(q) + w (B - m(A)), as in regression kriging (Hengl et al. 2007). The
-weights w are the same; the rest is the plan's low-rank part.
+weights w are the same; the rest is the plan's low-rank part. Where `prior` knows source tokens for a token, they stand
+in the map's place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,11 +32,14 @@ from salt_ext.methods.anchor_quality import DOUBTS, without_doubtful_anchors
 from salt_ext.methods.assembly import Combinations
 from salt_ext.methods.checks import check_not_negative, check_positive
 from salt_ext.methods.cross_validation import cross_validate
+from salt_ext.methods.frequencies import token_counts
 from salt_ext.methods.material import Material, MethodInfo
 from salt_ext.methods.neighbours import SparseRows, combine_blocks, find_neighbours, nonzero_rows, with_residual
+from salt_ext.methods.prior import PRIORS, Prior
 from salt_ext.methods.similarity import SIMILARITIES, Similarity
 from salt_ext.methods.supports import find_support
-from salt_ext.plan import LowRank, Norms
+from salt_ext.plan import HeadBias, LowRank, Norms
+from salt_ext.vectors.mapped import require_file
 
 # Fewer than this are a reason to warn.
 _DIMENSIONS_PER_NEIGHBOUR = 4
@@ -55,14 +60,22 @@ class Salt:
         minimum_neighbours: a smaller support is filled up with the nearest anchors.
         global_ridge: with a number the regression corrects one affine map, fitted on all text anchors with this ridge,
             in units of the mean variance of a donor dimension times the number of anchors; None for no map.
-        norms: "kept", or new rows scaled to the copied rows' mean norm: by one "factor", or each "row" by its own.
-        cross_validate: whether anchors that are held out choose ridge, temperature and global_ridge; those given here
-            are where the search starts, and a map that is None stays None.
+        prior: what the local fit corrects in place of the map, where it knows the token: the source tokens of the
+            token's pieces ("subword"), those that it translates ("alignment"), or "none"; see `methods.prior`.
+        alignment: for the latter, the table that `salt-ext align` made of the same two tokenizers.
+        norms: "kept", or new rows scaled to the copied rows' norms: all by one "factor" or each "row" by its own to
+            their mean, or each to what copied tokens of its "frequency" have.
+        head_scale: what the new rows of an untied head are multiplied with besides.
+        head_bias: where a head has a bias, new tokens' are made by the same "weights", or by "frequency".
+        text_sample: a text in the new language, a document a line, whose tokens are counted for "frequency".
+        cross_validate: whether anchors that are held out choose ridge, temperature, minimum_neighbours and
+            global_ridge; those given here are where the search starts, and a map that is None stays None.
         drop_anchors: which anchors are copied but explain no others: "undertrained" ones, "false-friends", which are
             spelt alike but mean something else, "both", or "none"; see `anchor_quality`.
 
     Raises:
-        InputError: a number is not finite or out of range, or a word is none of those above.
+        InputError: a number is not finite or out of range, a word is none of those above, or a file that an option
+            needs is not given.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -81,52 +94,83 @@ class Salt:
     similarity: str = "auxiliary"
     minimum_neighbours: int = 0
     global_ridge: float | None = None
+    prior: str = "none"
+    alignment: Path | None = None
     norms: str = Norms.KEPT.value
+    head_scale: float = 1.0
+    head_bias: str = HeadBias.WEIGHTS.value
+    text_sample: Path | None = None
     cross_validate: bool = False
     drop_anchors: str = "none"
 
     def __post_init__(self) -> None:
         check_positive("temperature", self.temperature)
+        check_positive("head_scale", self.head_scale)
         for name in ("rcond", "ridge", "global_ridge"):
             if (value := getattr(self, name)) is not None:
                 check_not_negative(name, value)
-        words = {"similarity": SIMILARITIES, "norms": [kind.value for kind in Norms], "drop_anchors": DOUBTS}
+        words = {
+            "similarity": SIMILARITIES,
+            "prior": PRIORS,
+            "norms": [kind.value for kind in Norms],
+            "head_bias": [kind.value for kind in HeadBias],
+            "drop_anchors": DOUBTS,
+        }
         for name, known in words.items():
             if getattr(self, name) not in known:
                 raise InputError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")
         if self.minimum_neighbours < 0:
             raise InputError(f"minimum_neighbours is {self.minimum_neighbours}, expected a whole number of at least 0")
+        self._check_files()
 
     def combine(self, material: Material) -> Combinations:
         """New tokens with a donor row that is not zero are made, where they also have a vector that finds neighbours or
-        there is a global map; the others are left.
+        there is a global map, and so are those that the prior knows; the others are left.
 
         Raises:
-            InputError: a table has too few rows, or too few anchors can serve.
+            InputError: a table has too few rows, too few anchors can serve, or a file cannot be used.
         """
         chosen, facts = self, dict[str, Any]()
+        prior, log_counts = Prior.of(material, self.prior, self.alignment), None
+        if self.text_sample is not None:
+            counts = token_counts(material, self.text_sample)
+            facts["tokens_of_text_sample"] = int(counts.sum())
+            log_counts = np.log1p(counts).astype(np.float32)
         if self.drop_anchors != "none":
             material, facts["dropped_anchors"] = without_doubtful_anchors(material, self.drop_anchors)
         if self.cross_validate:
-            chosen, facts["cross_validation"] = cross_validate(self, material)
-        combined = chosen.rows_of(material)
-        return replace(combined, norms=Norms(self.norms), facts=facts, warnings=chosen._warnings(combined, material))
+            chosen, facts["cross_validation"] = cross_validate(self, material, prior)
+        return replace(
+            chosen.rows_of(material, prior),
+            norms=Norms(self.norms),
+            head_scale=self.head_scale,
+            head_bias=HeadBias(self.head_bias),
+            log_counts=log_counts,
+            facts=facts,
+        )
 
-    def rows_of(self, material: Material, wanted: npt.NDArray[np.int64] | None = None) -> Combinations:
-        """The regressions alone, with the options as they are.
+    def rows_of(
+        self, material: Material, prior: Prior | None, wanted: npt.NDArray[np.int64] | None = None
+    ) -> Combinations:
+        """The regressions alone, with the options as they are, and a warning where they are too tight.
 
         Args:
             material: as for `combine`.
+            prior: what they correct, if anything.
             wanted: int64, the new tokens to make; None for all.
 
         Raises:
             InputError: as `combine`.
         """
         similarity, donor = Similarity.of(material, self.similarity), material.donor
-        tables = (donor,) if self.global_ridge is not None else (similarity.required, donor)
+        without_vector = self.global_ridge is not None or prior is not None
+        tables = (donor,) if without_vector else (similarity.required, donor)
         neighbours = find_neighbours(material, *tables, keys=similarity.required, method="SALT")
-        if wanted is not None:
-            neighbours = replace(neighbours, new=np.intersect1d(neighbours.new, wanted))
+        wanted = material.new if wanted is None else wanted
+        neighbours = replace(neighbours, new=np.intersect1d(neighbours.new, wanted))
+        keys = (neighbours.key_targets, neighbours.key_sources)
+        if prior is not None:
+            neighbours = replace(neighbours, key_sources=np.arange(len(neighbours.key_sources)))
         key_rows = torch.from_numpy(neighbours.key_targets)
         fitted = self._global_map(material)
         left: list[Tensor] = []
@@ -166,11 +210,12 @@ class Salt:
 
         row_bytes = similarity.row_bytes + (1 if fitted is None else 2) * donor.shape[1] * torch.float32.itemsize
         combined = combine_blocks(material, neighbours, prepare, row_bytes=row_bytes)
-        if fitted is None or not left:
-            return combined
-        rows = torch.from_numpy(combined.target_ids)
-        low_rank = LowRank(rows, torch.cat(left), fitted[0].right.float(), torch.from_numpy(fitted[1]))
-        return replace(combined, low_rank=low_rank)
+        combined = replace(combined, warnings=self._warnings(combined, material))
+        if fitted is not None and left:
+            rows, right = torch.from_numpy(combined.target_ids), fitted[0].right.float()
+            low_rank = LowRank(rows, torch.cat(left), right, torch.from_numpy(fitted[1]))
+            combined = replace(combined, low_rank=low_rank)
+        return combined if prior is None else prior.correct(combined, wanted, keys)
 
     def _global_map(self, material: Material) -> tuple[AffineMap, npt.NDArray[np.int64]] | None:
         """The map of all text anchors with a donor row, and the source ids that its `right` stands for."""
@@ -180,6 +225,25 @@ class Salt:
         usable = material.text_anchors & nonzero_rows(donor, material.target.size)[anchors.target_ids]
         rows = donor[torch.from_numpy(anchors.target_ids[usable])]
         return affine_map.fit(rows, ridge=self.global_ridge), anchors.source_ids[usable]
+
+    def _check_files(self) -> None:
+        aligned, counted = self.prior == "alignment", Norms.FREQUENCY.value in (self.norms, self.head_bias)
+        if aligned and self.alignment is None:
+            raise InputError(
+                "prior is 'alignment', which needs one of the two tokenizers: make it with salt-ext align and pass it "
+                "as --alignment FILE"
+            )
+        if self.alignment is not None and not aligned:
+            raise InputError(
+                f"an alignment is given, but prior is {self.prior!r}: pass --set prior=alignment to use it"
+            )
+        if counted and self.text_sample is None:
+            raise InputError("norms or head_bias go by frequency, which needs a text: pass --set text_sample=FILE")
+        if self.text_sample is not None and not counted:
+            raise InputError("text_sample is given, but neither norms nor head_bias is 'frequency'")
+        for name in ("alignment", "text_sample"):
+            if (file := getattr(self, name)) is not None:
+                require_file(Path(file), name)
 
     def _warnings(self, combined: Combinations, material: Material) -> tuple[str, ...]:
         """The fewer dimensions remain for each neighbour, the more of the fit is noise.

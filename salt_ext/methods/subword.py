@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
@@ -13,6 +14,7 @@ from salt_ext.methods.assembly import Combinations
 from salt_ext.methods.checks import check_choice
 from salt_ext.methods.material import Material, MethodInfo
 from salt_ext.vectors.pieces import form_cutter
+from salt_ext.vocab import Form
 from salt_ext.vocab.families import backend_of
 
 Input = Literal["mean", "last"]
@@ -59,10 +61,7 @@ class Subword:
         Raises:
             InputError: the source's tokenizer is missing or slow.
         """
-        source = material.source
-        if material.source_tokenizer is None:
-            raise InputError("method subword cuts texts with the source's tokenizer: pass source_tokenizer")
-        cut = form_cutter(source, backend_of(material.source_tokenizer, source.name))
+        cut = source_cutter(material)
         new, pieces = material.new, []
         for number, target_id in enumerate(new.tolist(), start=1):
             form = material.target.forms[target_id]
@@ -80,6 +79,17 @@ class Subword:
             head_values=None if self.input == self.head == "mean" else head,
             facts={"pieces_per_token": float(lengths.mean()) if len(lengths) else 0.0},
         )
+
+
+def source_cutter(material: Material) -> Callable[[Form], list[int]]:
+    """A function from a form to the source tokens that its text is cut into, without the unknown one.
+
+    Raises:
+        InputError: the source's tokenizer is missing or slow.
+    """
+    if material.source_tokenizer is None:
+        raise InputError("texts are cut with the source's tokenizer: pass source_tokenizer")
+    return form_cutter(material.source, backend_of(material.source_tokenizer, material.source.name))
 
 
 def _mean(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

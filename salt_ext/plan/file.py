@@ -12,9 +12,10 @@ from torch import Tensor
 
 from salt_ext.errors import InputError, OutputError
 from salt_ext.plan.check import DTYPES, RESERVED
-from salt_ext.plan.parts import Draw, LowRank, Norms
+from salt_ext.plan.parts import Draw, HeadBias, LowRank, Norms
 
-_VERSION = "2"
+_VERSION = "3"
+_EXTRA = ("head_values", "log_counts")
 _LOW_RANK = ("rows", "left", "right", "columns")
 
 
@@ -22,13 +23,12 @@ def save_plan(
     path: Path,
     tensors: dict[str, Tensor],
     *,
-    head_values: Tensor | None,
+    extra: dict[str, Tensor | None],
     low_rank: LowRank | None,
     header: dict[str, str],
 ) -> None:
     """Writes a plan's tensors and strings, see `TransferPlan.save`."""
-    if head_values is not None:
-        tensors = tensors | {"head_values": head_values}
+    tensors = tensors | {name: tensor for name, tensor in extra.items() if tensor is not None}
     if low_rank is not None:
         tensors = tensors | {f"low_rank.{name}": getattr(low_rank, name) for name in _LOW_RANK}
     # Copies: the library refuses tensors that share memory.
@@ -58,8 +58,7 @@ def load_plan(path: Path) -> dict[str, Any]:
             if missing:
                 raise InputError(f"{path} is not a transfer plan: it lacks {', '.join(sorted(missing))}")
             parts: dict[str, Any] = {name: file.get_tensor(name) for name in DTYPES}
-            if "head_values" in names:
-                parts["head_values"] = file.get_tensor("head_values")
+            parts |= {name: file.get_tensor(name) for name in _EXTRA if name in names}
             dense = [file.get_tensor(name) for name in low_rank]
     except (OSError, safetensors.SafetensorError) as error:
         raise InputError(f"{path} cannot be read as a transfer plan: {error!s:.300}") from error
@@ -67,7 +66,8 @@ def load_plan(path: Path) -> dict[str, Any]:
     if not all(text.isascii() and text.isdigit() and len(text) < 20 for text in numbers.values()):
         raise InputError(f"{path} is not a transfer plan: its seed or source_rows is not a number")
     try:
-        parts |= {"draw": Draw(metadata.get("draw", "")), "norms": Norms(metadata.get("norms", ""))}
+        words = {"draw": Draw, "norms": Norms, "head_bias": HeadBias, "head_scale": float}
+        parts |= {name: kind(metadata.get(name, "")) for name, kind in words.items()}
         parts["low_rank"] = LowRank(*dense) if dense else None
     except ValueError as error:
         raise InputError(f"{path} is not a valid transfer plan: {error}") from None

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from salt_ext import ops
 from salt_ext.device import move_used_rows
+from salt_ext.plan.blocks import row_blocks, rows_per_block
 from salt_ext.plan.drawing import column_statistics, drawn_rows
-from salt_ext.plan.parts import Norms, Provenance
+from salt_ext.plan.parts import HeadBias, Norms, Provenance
+from salt_ext.plan.scaling import bias_by_frequency, wanted_norms
 
 if TYPE_CHECKING:
     from salt_ext.plan.plan import TransferPlan
 
-_BLOCK_BYTES = 64 << 20
 # Rows that are the mean.
 _MEAN = (Provenance.AVERAGED, Provenance.PADDING)
 
@@ -33,26 +34,31 @@ def make_rows(plan: TransferPlan, old: Tensor, *, dtype: torch.dtype, head: bool
 def _copy(plan: TransferPlan, old: Tensor, new: Tensor) -> None:
     rows = plan.rows(Provenance.COPIED)
     sources = plan.col_indices[plan.crow_indices[rows]]
-    for begin, end in _blocks(len(rows), _rows_per_block(old)):
+    for begin, end in row_blocks(len(rows), rows_per_block(old)):
         new[rows[begin:end].to(new.device)] = old.index_select(0, sources[begin:end].to(old.device)).to(new.dtype)
 
 
 def _regress(plan: TransferPlan, old: Tensor, new: Tensor, head: bool, device: torch.device) -> None:
+    vector = old.shape[1] == 1
+    if vector and head and plan.head_bias is HeadBias.FREQUENCY:
+        rows = plan.rows(Provenance.REGRESSED)
+        new[rows.to(new.device), 0] = bias_by_frequency(plan, old[:, 0])[rows].to(new.device, new.dtype)
+        return
     maps = _low_rank_map(plan, old, device)
-    factor = 1.0
-    if plan.norms is Norms.KEPT or old.shape[1] == 1:
-        wanted = None
-    else:
-        wanted = _anchor_norm(plan, old)
+    factor, wanted = (1.0 if vector or not head else plan.head_scale), None
+    if plan.norms is not Norms.KEPT and not vector:
+        wanted = wanted_norms(plan, old)
         if plan.norms is Norms.FACTOR:
             # A pass of its own: rows are rounded once, when their scale is known.
             norms = [block.double().norm(dim=1) for _, block in _sums(plan, old, maps, head, device)]
             mean = float(torch.cat(norms).mean()) if norms else 0.0
-            factor, wanted = (wanted / mean if mean > 0 else 1.0), None
+            factor *= float(wanted.mean()) / mean if mean > 0 else 1.0
+            wanted = None
     for rows, block in _sums(plan, old, maps, head, device):
         if wanted is not None:
             lengths = block.norm(dim=1, keepdim=True)
-            block = block * torch.where(lengths > 0, wanted / lengths, 1.0)
+            lengths_wanted = factor * wanted[rows].to(block)[:, None]
+            block = block * torch.where(lengths > 0, lengths_wanted / lengths, 1.0)
         elif factor != 1.0:
             block = block * factor
         new[rows.to(new.device)] = block.to(new.dtype).to(new.device)
@@ -71,12 +77,12 @@ def _sums(
     if device != old.device:
         old, col = move_used_rows(old, col, device)
     wide = torch.promote_types(old.dtype, torch.float32)
-    for begin, end in _blocks(len(rows), _rows_per_block(old)):
+    for begin, end in row_blocks(len(rows), rows_per_block(old)):
         first, last = int(crow[begin]), int(crow[end])
         part = (crow[begin : end + 1] - first, col[first:last], values[first:last])
         part_crow, part_col, part_values = (tensor.to(old.device) for tensor in part)
         # The sum has the table's dtype, so that a half table is rounded here unless more is to be done with it.
-        if maps is None and plan.norms is Norms.KEPT:
+        if maps is None and plan.norms is Norms.KEPT and not (head and plan.head_scale != 1.0):
             yield rows[begin:end], ops.csr_matmul(part_crow, part_col, part_values, old)
             continue
         used, places = part_col.unique(return_inverse=True)
@@ -103,31 +109,12 @@ def _add_low_rank(plan: TransferPlan, rows: Tensor, block: Tensor, maps: Tensor)
     block.index_add_(0, places.to(block.device), plan.low_rank.left[begin:end].to(maps) @ maps)
 
 
-def _anchor_norm(plan: TransferPlan, old: Tensor) -> float:
-    """Mean norm of the source rows that are copied; of all rows where none is."""
-    copied = plan.rows(Provenance.COPIED)
-    sources = plan.col_indices[plan.crow_indices[copied]].unique()
-    rows = sources if len(sources) else torch.arange(plan.source_rows)
-    blocks = (rows[begin:end].to(old.device) for begin, end in _blocks(len(rows), _rows_per_block(old)))
-    return float(torch.cat([old.index_select(0, block).double().norm(dim=1) for block in blocks]).mean())
-
-
 def _fill(plan: TransferPlan, old: Tensor, new: Tensor) -> None:
     averaged, sampled = [plan.rows(kind) for kind in _MEAN], plan.rows(Provenance.SAMPLED)
     if not any(map(len, [*averaged, sampled])):
         return
-    statistics = column_statistics(old, _rows_per_block(old))
+    statistics = column_statistics(old, rows_per_block(old))
     for rows in averaged:
         new[rows.to(new.device)] = statistics[0].to(new.dtype)
     for rows, block in drawn_rows(sampled, old, statistics, draw=plan.draw, seed=plan.seed):
         new[rows.to(new.device)] = block.to(new.dtype)
-
-
-def _blocks(total: int, size: int) -> Iterator[tuple[int, int]]:
-    for begin in range(0, total, size):
-        yield begin, min(begin + size, total)
-
-
-def _rows_per_block(table: Tensor) -> int:
-    """Rows that take about `_BLOCK_BYTES` in float64, the widest that a block is worked on in."""
-    return max(1, _BLOCK_BYTES // (8 * max(1, table.shape[1])))

@@ -35,6 +35,14 @@ class Norms(str, Enum):
     KEPT = "kept"
     FACTOR = "factor"  # all by one factor: their mean norm becomes that of the COPIED rows
     ROW = "row"  # each by its own: every norm becomes the mean norm of the COPIED rows
+    FREQUENCY = "frequency"  # each by its own: norms that COPIED rows of that frequency have, see `scaling`
+
+
+class HeadBias(str, Enum):
+    """Where the entries of REGRESSED rows in the head's bias come from."""
+
+    WEIGHTS = "weights"  # the same sum as in every other table
+    FREQUENCY = "frequency"  # what COPIED rows of that frequency have, see `scaling`
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from salt_ext.errors import InputError
 from salt_ext.plan.check import DTYPES, check_plan
 from salt_ext.plan.file import load_plan, save_plan
 from salt_ext.plan.making import make_rows
-from salt_ext.plan.parts import Draw, LowRank, Norms, Provenance
+from salt_ext.plan.parts import Draw, HeadBias, LowRank, Norms, Provenance
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +38,10 @@ class TransferPlan:
         head_values: float32 [nnz], weights that make an output table in place of `values`; None where they are equal.
         low_rank: what REGRESSED rows get on top of their weighted sum, None for nothing.
         norms: how REGRESSED rows are scaled.
+        head_scale: what REGRESSED rows of an untied head are multiplied with besides, above 0.
+        head_bias: where the head's bias of REGRESSED rows comes from.
+        log_counts: float32 [target_rows], ln(1 + how often the token occurs in a text); needed where norms or bias go
+            by frequency, else None.
         draw: what SAMPLED rows are drawn from.
 
     Raises:
@@ -55,6 +59,9 @@ class TransferPlan:
     head_values: Tensor | None = None
     low_rank: LowRank | None = None
     norms: Norms = Norms.KEPT
+    head_scale: float = 1.0
+    head_bias: HeadBias = HeadBias.WEIGHTS
+    log_counts: Tensor | None = None
     draw: Draw = Draw.INDEPENDENT
 
     def __post_init__(self) -> None:
@@ -129,13 +136,15 @@ class TransferPlan:
         save_plan(
             path,
             {name: getattr(self, name) for name in DTYPES},
-            head_values=self.head_values,
+            extra={"head_values": self.head_values, "log_counts": self.log_counts},
             low_rank=self.low_rank,
             header={
                 "seed": str(self.seed),
                 "source_rows": str(self.source_rows),
                 "draw": self.draw.value,
                 "norms": self.norms.value,
+                "head_scale": repr(self.head_scale),
+                "head_bias": self.head_bias.value,
             }
             | self.metadata,
         )
