@@ -3,19 +3,24 @@
     pip install '.[benchmark]'
     python python_tests/benchmarks/methods.py [--threads 1] [--new 8192] [--anchors 20480] [--method NAME ...]
 
-Ours is `combine`, from tables to weights, for all new tokens, plus the weighted sums of one table, since the published
-functions return rows. Time is that of harness.py, the CPU time of the busiest thread. Published functions that take
-long get fewer new tokens, as the table says; the ratio is that of the time for one token. Auxiliary vectors are those
-of stages.py; donor rows have a common direction, as real tables do. A package that is not installed is left out.
+Ours is `combine`, from tables to weights, for all new tokens (`wechsel` and `trans-tokenization` make the anchors anew
+too), plus the weighted sums of one table, since the published functions return rows. Time is that of harness.py, the
+CPU time of the busiest thread. Published functions that take long get fewer new tokens, as the table says; the ratio is
+that of the time for one token. Auxiliary vectors are those of stages.py; donor rows have a common direction, as real
+tables do; tokens are made-up words, the source's tokenizer is trained on some. A package that is not installed is left
+out.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -27,13 +32,29 @@ from harness import timed
 from peers import largest, published_focus, published_wechsel
 from stages import arrays
 from torch import Tensor
+from words import made_words, trained_tokenizer
 
 from salt_ext import _loader
-from salt_ext.methods import Material, assemble_plan, make_method
+from salt_ext.alignment import AlignmentTable, TokenCounts, write_table
+from salt_ext.methods import Material, make_method
+from salt_ext.vectors import look_up, open_vectors
 from salt_ext.vocab import Anchors, Form, Vocabulary
 
-METHODS = ("salt", "focus", "ofa", "clp", "omp", "interpolate", "global")
+METHODS = (
+    "salt",
+    "salt-plus",
+    "focus",
+    "ofa",
+    "wechsel",
+    "clp",
+    "omp",
+    "interpolate",
+    "subword",
+    "trans-tokenization",
+    "global",
+)
 WIDTHS = (300, 768, 2048)
+TRANSLATIONS = 8  # source tokens of a token in the made-up alignment
 
 
 @dataclass(frozen=True)
@@ -48,16 +69,52 @@ class Published:
 class Job:
     """W1 as a method meets it: the anchors are the target's first tokens, source ids the same."""
 
-    def __init__(self, new: int, anchors: int) -> None:
-        self.new, self.anchors = new, anchors
+    def __init__(self, new: int, anchors: int, folder: Path) -> None:
+        self.new, self.anchors, self.folder = new, anchors, folder
         aux_new, aux_shared, donor_new, donor_shared, self.source = arrays(new, anchors, *WIDTHS)
         self.aux, self.donor = torch.cat([aux_shared, aux_new]), torch.cat([donor_shared, donor_new]) + 0.3
         ids = np.arange(anchors)
         self.shared = Anchors(ids, ids, np.full(anchors, "exact"), {})
-        self.target, self.origin = _vocabulary(anchors + new), _vocabulary(anchors)
+        words = made_words(4 * anchors)
+        self.tokenizer = trained_tokenizer(words, anchors)
+        self.origin = Vocabulary.from_tokenizer(self.tokenizer, name="made up")
+        known = set(self.origin.forms)
+        forms = [form for word in words if (form := Form(word.encode(), True)) not in known][:new]
+        tokens = [*self.origin.tokens, *(form.written.decode() for form in forms)]
+        self.target = Vocabulary(
+            "made up", "made up", len(tokens), tokens, [*self.origin.forms, *forms], {}, frozenset(), frozenset()
+        )
 
-    def rows(self, name: str) -> Tensor:
-        """The new tokens' rows by one of our methods."""
+    def options(self, name: str) -> dict[str, Any]:
+        """Files that a method needs, made before the time is taken."""
+        if name == "wechsel":
+            return {"source_vectors": self._vectors(self.origin), "target_vectors": self._vectors(self.target)}
+        if name == "trans-tokenization":
+            return {"alignment": self._alignment}
+        return {}
+
+    def _vectors(self, vocabulary: Vocabulary) -> str:
+        """The auxiliary vectors as a file of words; of tokens with one text, the first one's."""
+        first = {form.text: number for number, form in reversed([*enumerate(vocabulary.forms)]) if form and form.text}
+        file = self.folder / f"{vocabulary.size}.npy"
+        np.save(file, self.aux[list(first.values())].numpy())
+        file.with_suffix(".txt").write_text("\n".join(first) + "\n", encoding="utf-8")
+        return f"vectors:{file}"
+
+    @cached_property
+    def _alignment(self) -> Path:
+        """Every token with some source tokens, each counted 10 to 99 times."""
+        generator, size = np.random.default_rng(0), self.target.size
+        owners = np.repeat(np.arange(size), TRANSLATIONS)
+        partners = (np.arange(size * TRANSLATIONS) * 7919) % self.anchors
+        counts = TokenCounts(owners, partners, generator.integers(10, 100, size * TRANSLATIONS))
+        table = AlignmentTable.of(counts, self.origin, self.target, name="made up")
+        file = self.folder / "alignment.tsv"
+        write_table(file, table, self.origin, self.target)
+        return file
+
+    def rows(self, name: str, options: dict[str, Any]) -> tuple[Tensor, int]:
+        """The new tokens' rows by one of our methods, and how many tokens it made."""
         material = Material(
             source=self.origin,
             target=self.target,
@@ -65,11 +122,11 @@ class Job:
             read_donor=lambda: self.donor,
             read_auxiliary=lambda: self.aux,
             read_source=lambda: self.source,
+            source_tokenizer=self.tokenizer,
         )
-        combined = make_method(name).combine(material)
-        size = self.anchors + self.new
-        plan = assemble_plan(combined, self.shared, self.target, rows=size, source_rows=self.anchors, seed=0)
-        return plan.apply(self.source)[self.anchors :]
+        combined = make_method(name, options).combine(material)
+        rows = combined.sums(self.source)
+        return rows[torch.from_numpy(combined.target_ids) >= self.anchors], len(rows)
 
     def published(self, name: str) -> Published | None:
         """What is published of a method; None where nothing is.
@@ -77,7 +134,8 @@ class Job:
         Raises:
             ImportError: it is not installed.
         """
-        tokens = {"focus": 512, "ofa": 1024, "clp": 256, "omp": 64, "interpolate": 256}.get(name)
+        sizes = {"focus": 512, "ofa": 1024, "wechsel": 1024, "clp": 256, "omp": 64, "interpolate": 256, "subword": 1024}
+        tokens = sizes.get(name)
         if tokens is None:
             return None
         new, keys = slice(self.anchors, self.anchors + tokens), slice(self.anchors)
@@ -86,6 +144,15 @@ class Job:
         if name == "ofa":
             # OFA's combination is WECHSEL's, with another way to the vectors.
             return Published("wechsel", tokens, published_wechsel(self.aux[new], self.aux[keys], self.source))
+        if name == "wechsel":
+            return Published("wechsel", tokens, self._published_wechsel(tokens))
+        if name == "subword":
+            from mergekit.tokensurgeon.subword import SubwordMethod, subword_approximate
+
+            texts, mean = [form.written.decode() for form in self.target.forms[new] if form], SubwordMethod.MEAN
+            return Published(
+                "mergekit", tokens, lambda: subword_approximate(self.source, texts, False, self.tokenizer, mean)
+            )
         queries, points = self.donor[new], self.donor[keys]
         if name == "clp":
             from sklearn.metrics.pairwise import cosine_similarity
@@ -105,6 +172,14 @@ class Job:
 
         return Published("mergekit", tokens, rows)
 
+    def _published_wechsel(self, tokens: int) -> Callable[[], Tensor]:
+        """With the vectors that our own reader gives the tokens, and the source tokens that are text and have one."""
+        keys = look_up(open_vectors(self._vectors(self.origin)), self.origin)
+        queries = look_up(open_vectors(self._vectors(self.target)), self.target)
+        usable = keys.abs().amax(dim=1) > 0
+        usable[list(self.origin.byte_ids)] = False
+        return published_wechsel(queries[self.anchors : self.anchors + tokens], keys[usable], self.source[usable])
+
 
 def _clp(cosine_similarity: Any, new: Tensor, shared: Tensor, source: Tensor) -> Tensor:
     """The combination of the published script, which has no function to call: np.average token by token."""
@@ -112,15 +187,10 @@ def _clp(cosine_similarity: Any, new: Tensor, shared: Tensor, source: Tensor) ->
     return torch.from_numpy(np.array(rows))
 
 
-def _vocabulary(size: int) -> Vocabulary:
-    tokens = [f"t{number}" for number in range(size)]
-    forms = [Form(token.encode(), True) for token in tokens]
-    return Vocabulary("made up", "made up", size, list(tokens), list(forms), {}, frozenset(), frozenset())
-
-
 def line(job: Job, name: str) -> str:
-    found, seconds = timed(lambda: job.rows(name))
-    ours = f"| {name} | {seconds:.2f} | {1e3 * seconds / job.new:.3f} |"
+    options = job.options(name)
+    (found, made), seconds = timed(lambda: job.rows(name, options))
+    ours = f"| {name} | {made:,} | {seconds:.2f} | {1e3 * seconds / made:.3f} |"
     try:
         peer = job.published(name)
     except ImportError as error:
@@ -130,7 +200,7 @@ def line(job: Job, name: str) -> str:
     peer.rows()  # what is compiled or loaded once is not a token's
     expected, theirs = timed(peer.rows)
     each = 1e3 * theirs / peer.tokens
-    ratio = each / (1e3 * seconds / job.new)
+    ratio = each / (1e3 * seconds / made)
     error = largest(found[: peer.tokens], expected)
     return f"{ours} {peer.package} {version(peer.package)} | {peer.tokens:,} | {each:.3f} | {ratio:.1f} x | {error} |"
 
@@ -143,13 +213,16 @@ def main() -> None:
     parser.add_argument("--method", nargs="+", choices=METHODS, default=list(METHODS))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    job = Job(options.new, options.anchors)
-    size = f"{options.new:,} new x {options.anchors:,} anchors, {WIDTHS}, float32"
-    print(f"{size}, {_loader.cpu_isa()}, {options.threads} thread(s)")
-    print("| method | seconds | ms a token | published | its tokens | its ms a token | ratio | largest difference |")
-    print("|---|---|---|---|---|---|---|---|")
-    for name in options.method:
-        print(line(job, name), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        small = Job(64, 1024, Path(folder))
+        job = Job(options.new, options.anchors, Path(folder))
+        size = f"{options.new:,} new x {options.anchors:,} anchors, {WIDTHS}, float32"
+        print(f"{size}, {_loader.cpu_isa()}, {options.threads} thread(s)")
+        print("| method | tokens | seconds | ms each | published | its tokens | its ms each | ratio | difference |")
+        print("|---|---|---|---|---|---|---|---|---|")
+        for name in options.method:
+            small.rows(name, small.options(name))  # what is imported once is not a token's
+            print(line(job, name), flush=True)
 
 
 if __name__ == "__main__":

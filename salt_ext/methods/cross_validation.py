@@ -16,9 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from salt_ext import ops
 from salt_ext.errors import InputError
-from salt_ext.methods.assembly import Combinations
 from salt_ext.methods.material import Material
 
 if TYPE_CHECKING:
@@ -126,19 +124,6 @@ def _score(method: Salt, folds: list[Fold], table: Tensor, prior: Prior | None) 
         combined = method.rows_of(material, prior, targets)
         places = torch.from_numpy(np.searchsorted(targets, combined.target_ids))
         true = table[torch.from_numpy(sources)]
-        cosines = centred_cosines(_rows(combined, table), true[places], centre)
+        cosines = centred_cosines(combined.sums(table), true[places], centre)
         scores.append(float(cosines.sum()) / len(targets))
     return sum(scores) / len(scores)
-
-
-def _rows(combined: Combinations, table: Tensor) -> Tensor:
-    """What the combinations make of a table, float32 or wider, in their own order."""
-    wide = table.to(torch.promote_types(table.dtype, torch.float32))
-    crow = torch.from_numpy(np.concatenate([[0], combined.lengths.cumsum()]).astype(np.int64))
-    chosen = wide[torch.from_numpy(combined.source_ids)]
-    rows = ops.csr_matmul(crow, torch.arange(len(chosen)), torch.from_numpy(combined.values).to(wide), chosen)
-    if combined.low_rank is not None:
-        rows = rows + combined.low_rank.left.to(wide) @ (
-            combined.low_rank.right.to(wide) @ wide[combined.low_rank.columns]
-        )
-    return rows
