@@ -13,7 +13,6 @@ from rich.table import Table
 from salt_ext.errors import InputError
 from salt_ext.pipeline import PLAN_FILE
 from salt_ext.plan import Provenance, TransferPlan
-from salt_ext.report import readable_token
 from salt_ext.vocab import Vocabulary, load_tokenizer
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ def _explain(plan: TransferPlan, vocabulary: Vocabulary, names: list[str | None]
     residual, low_rank = float(plan.residual[number]), plan.low_rank
     return Explanation(
         target_id=number,
-        token=readable_token(vocabulary, number),
+        token=vocabulary.readable(number),
         provenance=provenance,
         sources=[(source, names[source], weight) for source, weight in plan.explain(number)],
         residual=residual if residual == residual else None,

@@ -169,13 +169,7 @@ def print_summary(report: Mapping[str, Any], output: Path, console: Console) -> 
 
 def readable_tokens(vocabulary: Vocabulary) -> str:
     """A JSON list, by id, of what each token writes (special tokens as spelt, null for a hole); kept with a plan."""
-    return json.dumps([readable_token(vocabulary, number) for number in range(vocabulary.size)], ensure_ascii=False)
-
-
-def readable_token(vocabulary: Vocabulary, number: int) -> str | None:
-    """What a token adds to a text, bytes that are no text as \\x..; the spelling of a special token."""
-    form = vocabulary.forms[number]
-    return vocabulary.tokens[number] if form is None else form.written.decode("utf-8", "backslashreplace")
+    return json.dumps([vocabulary.readable(number) for number in range(vocabulary.size)], ensure_ascii=False)
 
 
 def _model_facts(model: Model, tables: Mapping[str, str]) -> dict[str, Any]:

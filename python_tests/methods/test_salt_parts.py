@@ -279,9 +279,7 @@ def test_doubtful_anchors_are_copied_but_explain_nothing(doubts, dropped):
         assert set(range(120)) - explaining == dropped
         assert not np.isin(combined.target_ids, range(120)).any()  # nor made anew
     listed = combined.facts.get("dropped_anchors", {})
-    assert {token for found in listed.values() for token in found["first"]} == {
-        repr(f" t{n}".encode()) for n in dropped
-    }
+    assert {token for found in listed.values() for token in found["first"]} == {f" t{n}" for n in dropped}
     assert sum(found["count"] for found in listed.values()) == len(dropped)
     if doubts != "none":
         less, _ = without_doubtful_anchors(material, doubts)

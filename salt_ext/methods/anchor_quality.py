@@ -122,6 +122,5 @@ def _can_be_read(vocabulary: Vocabulary, number: int) -> bool:
 
 
 def _listed(material: Material, places: npt.NDArray[np.int64]) -> dict[str, Any]:
-    tokens = material.target.tokens
     first = material.anchors.target_ids[places[:_LISTED]].tolist()
-    return {"count": len(places), "first": [tokens[number] for number in first]}
+    return {"count": len(places), "first": [material.target.readable(number) for number in first]}

@@ -165,7 +165,8 @@ class Salt:
         similarity, donor = Similarity.of(material, self.similarity), material.donor
         without_vector = self.global_ridge is not None or prior is not None
         tables = (donor,) if without_vector else (similarity.required, donor)
-        neighbours = find_neighbours(material, *tables, keys=similarity.required, method="SALT")
+        row = "an auxiliary vector" if self.similarity == "auxiliary" else "a donor row"
+        neighbours = find_neighbours(material, *tables, keys=similarity.required, method="SALT", row=row)
         wanted = material.new if wanted is None else wanted
         neighbours = replace(neighbours, new=np.intersect1d(neighbours.new, wanted))
         keys = (neighbours.key_targets, neighbours.key_sources)

@@ -83,3 +83,8 @@ class Vocabulary:
             special_ids=frozenset(special),
             byte_ids=frozenset(byte_ids),
         )
+
+    def readable(self, number: int) -> str | None:
+        """What a token adds to a text, bytes that are no text as \\x..; a special token's spelling; None of a hole."""
+        form = self.forms[number]
+        return self.tokens[number] if form is None else form.written.decode("utf-8", "backslashreplace")
