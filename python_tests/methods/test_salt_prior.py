@@ -12,8 +12,9 @@ from salt_ext.alignment import AlignmentTable, TokenCounts, write_table
 from salt_ext.errors import InputError
 from salt_ext.methods import make_method
 from salt_ext.methods.cross_validation import GRIDS
-from salt_ext.methods.prior import Prior
+from salt_ext.methods.prior import Prior, _cut_in_two
 from salt_ext.methods.salt import Salt
+from salt_ext.vocab import Form
 
 from .conftest import World, close, make_anchors, make_vocabulary
 
@@ -153,6 +154,19 @@ def test_pieces_are_a_guess_but_for_the_token_itself(pair):
         assert sorted(prior.col[entries]) == sorted({ids[piece] for piece in pieces}), token
         assert prior.values[entries].sum() == pytest.approx(1.0 if pieces else 0.0)
     assert prior.values[prior.crow[by_token["sese"]]] == 1
+
+
+def test_an_anchor_of_another_spelling_is_not_found_in_itself_either(tmp_path):
+    material, file = bilingual(tmp_path, [("qqq", "cat", 30), ("qqq", "house", 10)])
+    assert guess(Prior.of(material, "alignment", file), "qqq") == {"cat": 0.75, "house": 0.25}
+    anchors = make_anchors({WORDS.index("qqq"): (OLD["cat"], "case")})
+    assert guess(Prior.of(replace(material, anchors=anchors), "alignment", file), "qqq") == {"house": 1}
+
+
+def test_of_cuts_with_equally_many_pieces_the_first_part_is_the_longest():
+    """Here every part is one piece; a character of two bytes is not cut."""
+    whole = Form("a\N{LATIN SMALL LETTER O WITH DIAERESIS}b\N{LATIN SMALL LETTER O WITH DIAERESIS}".encode(), True)
+    assert _cut_in_two(whole, lambda form: [len(form.written)]) == [5, 2]
 
 
 @pytest.mark.parametrize(
