@@ -41,6 +41,21 @@ def counts_of(path, trained):
     return {(new[t], old[s]): count for t, s, count in rows}
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_texts_the_wrong_way_round(align, real_data, swapped, tmp_path):
+    """Real tokenizers: English is the source's language."""
+    names = ["docs.en-de.en", "docs.en-de.de"]
+    for name in names:
+        lines = (real_data / "aligned" / name).read_text(encoding="utf-8").splitlines()[:300]
+        (tmp_path / name).write_text("\n".join(lines), encoding="utf-8")
+    files = [tmp_path / name for name in (names[::-1] if swapped else names)]
+    models = {"source": real_data / "models/en-llama", "target": real_data / "models/de-gpt"}
+    code, printed, _ = align(*files, "--report", tmp_path / "report.json", **models)
+    assert code == 0
+    assert ("warning: source text and target text look swapped" in printed) is swapped
+    assert len(json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["warnings"]) == swapped
+
+
 def test_texts(align, texts, tmp_path, trained):
     """The dog, in three of every five lines and with other words each time, is the Hund."""
     code, printed, complaint = align(*texts, "--report", tmp_path / "report.json")

@@ -28,6 +28,7 @@ from salt_ext.alignment import (
     write_units,
 )
 from salt_ext.alignment.corpus import LONGEST_LINE
+from salt_ext.alignment.direction import looks_swapped
 from salt_ext.alignment.lexicon import Side, lexicon_counts
 from salt_ext.alignment.rows import trans_tokenization
 from salt_ext.alignment.units import Unit
@@ -72,7 +73,7 @@ class AlignReport:
         source: the source's tokenizer, as it was given.
         target: the target's.
         lines: pairs of lines with words on both sides; None where there was no text.
-        skipped: lines of either text that were too long to be sentences.
+        warnings: sentences for the user.
         pairs: pairs of tokens in the table.
         tokens: of the target's tokenizer, by where trans-tokenization would take their rows from: "copied" (special
             tokens), "mapped", "identical", "smoothed", "unknown".
@@ -84,7 +85,7 @@ class AlignReport:
     source: str
     target: str
     lines: int | None
-    skipped: int
+    warnings: tuple[str, ...]
     pairs: int
     tokens: dict[str, int]
     occurrences: dict[str, int] | None
@@ -129,12 +130,17 @@ def align(
             old.tokenizer, new.tokenizer, source_vocabulary=old.vocabulary, target_vocabulary=new.vocabulary
         )
         anchors = match_vocabularies(old.vocabulary, built.vocabulary, pairs=built.pairs)
-    lines, skipped, text = None, 0, np.empty(0, dtype=np.int64)
+    lines, warnings, text = None, list[str](), np.empty(0, dtype=np.int64)
     if texts is None:
         with clock.step("read the translations"):
             words = _from_lexicon(options, old, new)
     else:
         contents = read_parallel(*texts)
+        if looks_swapped((old.tokenizer, new.tokenizer), contents):
+            warnings.append(
+                "source text and target text look swapped: each other's tokenizer needs fewer tokens for them; "
+                "expected the source's language first"
+            )
         with clock.step("cut the texts"):
             sides = [
                 read_units(*side, content, unit=options.unit, progress=clock.advance)
@@ -146,7 +152,9 @@ def align(
         with clock.step("align"):
             words = _from_text(sides[0], sides[1], options, clock)
         full = [np.diff(side.corpus.starts) > 0 for side in sides]
-        lines, skipped = int((full[0] & full[1]).sum()), sum(side.skipped for side in sides)
+        lines = int((full[0] & full[1]).sum())
+        if skipped := sum(side.skipped for side in sides):
+            warnings.append(f"{skipped:,} lines of more than {LONGEST_LINE:,} characters were left out")
     with clock.step("count tokens"):
         counts = token_counts(words, min_count=1 if options.dictionary else options.min_count)
         table = AlignmentTable.of(counts, old.vocabulary, new.vocabulary, name="the alignment")
@@ -162,7 +170,7 @@ def align(
         source=source,
         target=target,
         lines=lines,
-        skipped=skipped,
+        warnings=tuple(warnings),
         pairs=len(counts.counts),
         tokens=made.coverage(),
         occurrences=shares if texts is not None else None,
@@ -188,11 +196,8 @@ def print_report(found: AlignReport, console: Console) -> None:
         f"{found.pairs:,} pairs of tokens from {origin}, {sum(found.seconds.values()):.1f} s, "
         f"{found.peak_memory / 2**20:,.0f} MiB"
     )
-    if found.skipped:
-        console.print(
-            escape(f"warning: {found.skipped:,} lines of more than {LONGEST_LINE:,} characters were left out"),
-            style="yellow",
-        )
+    for warning in found.warnings:
+        console.print(escape(f"warning: {warning}"), style="yellow")
 
 
 def write_report(path: Path, found: AlignReport) -> None:

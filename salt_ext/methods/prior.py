@@ -102,7 +102,7 @@ class Prior:
             lengths=np.bincount(entries.rows, minlength=len(made) + len(alone)),
             source_ids=entries.columns,
             values=entries.values.astype(np.float32),
-            residual=None if combined.residual is None else np.append(combined.residual, np.full(len(alone), np.nan)),
+            residual=None if combined.residual is None else _lengthened(combined.residual, len(alone)),
             low_rank=_without(combined.low_rank, known),
         )
 
@@ -127,6 +127,10 @@ class Prior:
         before = sizes.cumsum() - sizes
         places = np.repeat(self.crow[ids] - before, sizes) + np.arange(sizes.sum())
         return Entries(np.repeat(np.arange(first, first + len(ids)), sizes), self.col[places], self.values[places])
+
+
+def _lengthened(residual: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.float32]:
+    return np.concatenate([residual, np.full(count, np.nan, dtype=np.float32)])
 
 
 def _own_sources(material: Material) -> Ints:
