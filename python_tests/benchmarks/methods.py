@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -94,11 +95,13 @@ class Job:
         return {}
 
     def _vectors(self, vocabulary: Vocabulary) -> str:
-        """The auxiliary vectors as a file of words; of tokens with one text, the first one's."""
-        first = {form.text: number for number, form in reversed([*enumerate(vocabulary.forms)]) if form and form.text}
+        """The auxiliary vectors as a file of words, without those that two tokens share, which would tie."""
+        texts = [form.text if form else None for form in vocabulary.forms]
+        shared = Counter(texts)
+        alone = {text: number for number, text in enumerate(texts) if text and shared[text] == 1}
         file = self.folder / f"{vocabulary.size}.npy"
-        np.save(file, self.aux[list(first.values())].numpy())
-        file.with_suffix(".txt").write_text("\n".join(first) + "\n", encoding="utf-8")
+        np.save(file, self.aux[list(alone.values())].numpy())
+        file.with_suffix(".txt").write_text("\n".join(alone) + "\n", encoding="utf-8")
         return f"vectors:{file}"
 
     @cached_property
