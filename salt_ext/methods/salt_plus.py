@@ -15,10 +15,10 @@ class SaltPlus(Salt):
     """`Salt` with other defaults, each of which can be set back.
 
     Small models moved from English to German and to Vietnamese had fewer bits per byte with these than with SALT by
-    the letter after 100,000 tokens of adaptation (by 0.05 and 0.07), and better rows of held-out anchors. Before any
-    adaptation the Vietnamese model had more (2.81 against 2.47): rows that are a map's cautious estimates make inputs
-    on which the body is sure and wrong, which a few steps of training undo. Norms at the anchors' make the adaptation
-    better although they make the start worse.
+    the letter after 400,000 tokens of adaptation (by 0.05 and 0.06, with each of three seeds), and better rows of
+    held-out anchors. Before any adaptation the Vietnamese model had more (2.81 against 2.42): rows that are a map's
+    cautious estimates make inputs on which the body is sure and wrong, which a few steps of training undo. Norms at the
+    anchors' make the adaptation better although they make held-out rows, and the Vietnamese start, worse.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
