@@ -210,8 +210,7 @@ def _support(plan: TransferPlan) -> dict[str, Any]:
 
 def _norms(plan: TransferPlan, before: Tensor, after: Tensor) -> dict[str, Any]:
     """Norms of rows before and after; ratio is the mean of the regressed rows over that of the anchors."""
-    copied = plan.rows(Provenance.COPIED)
-    anchors = _moments(before[np.unique(plan.col_indices[plan.crow_indices[copied]].numpy())])
+    anchors = _moments(before[np.unique(plan.copies()[1].numpy())])
     regressed = _moments(after[plan.rows(Provenance.REGRESSED)])
     ratio = regressed["mean"] / anchors["mean"] if regressed and anchors and anchors["mean"] > 0 else None
     return {

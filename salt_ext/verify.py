@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from salt_ext.checkpoint import Checkpoint, config_rows
 from salt_ext.checkpoint.header import FLOATING
 from salt_ext.errors import InputError, OutputError
-from salt_ext.plan import Provenance, TransferPlan
+from salt_ext.plan import TransferPlan
 from salt_ext.tables import norms_and_finite
 from salt_ext.vocab import load_tokenizer
 
@@ -58,8 +58,7 @@ def verify_output(
     _require(_tensors(made) == _expected(source, plan.target_rows, dtype), f"{folder}: {_WRONG_TENSORS}")
     rows = config_rows(made.config)
     _require(rows == plan.target_rows, f"{folder}: its configuration states {rows} rows, expected {plan.target_rows}")
-    copied = plan.rows(Provenance.COPIED)
-    partners = plan.col_indices[plan.crow_indices[copied]]
+    copied, partners = plan.copies()
     for name in before.names:
         _check_table(made, source, name, copied, partners)
     _require(

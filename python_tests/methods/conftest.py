@@ -102,6 +102,20 @@ def byte_level(pieces: list[str], merges: list[tuple[str, str]]) -> PreTrainedTo
     return PreTrainedTokenizerFast(tokenizer_object=inner)
 
 
+def of_tokenizers(source: PreTrainedTokenizerFast, target: PreTrainedTokenizerFast) -> Material:
+    """What a method is given that needs no table."""
+    old, new = (Vocabulary.from_tokenizer(tokenizer, name=name) for tokenizer, name in ((source, "s"), (target, "t")))
+    return Material(
+        source=old,
+        target=new,
+        anchors=match_vocabularies(old, new),
+        read_donor=lambda: pytest.fail("not needed"),
+        read_auxiliary=lambda: pytest.fail("not needed"),
+        read_source=lambda: pytest.fail("not needed"),
+        source_tokenizer=source,
+    )
+
+
 @pytest.fixture
 def pair() -> tuple[Material, dict[str, list[str]], dict[str, int], np.ndarray]:
     """A source that knows Ġhau and se; a target with three words that it cuts."""
@@ -111,20 +125,8 @@ def pair() -> tuple[Material, dict[str, list[str]], dict[str, int], np.ndarray]:
         [("Ġ", "h"), ("a", "u"), ("Ġh", "au"), ("Ġhau", "s"), ("Ġhaus", "e"), ("s", "e"), ("se", "se")],
     )
     cuts = {"Ġhaus": ["Ġhau", "s"], "Ġhause": ["Ġhau", "se"], "sese": ["se", "se"]}
-    vocabularies = [
-        Vocabulary.from_tokenizer(tokenizer, name=name) for tokenizer, name in ((source, "s"), (target, "t"))
-    ]
-    material = Material(
-        source=vocabularies[0],
-        target=vocabularies[1],
-        anchors=match_vocabularies(*vocabularies),
-        read_donor=lambda: pytest.fail("not needed"),
-        read_auxiliary=lambda: pytest.fail("not needed"),
-        read_source=lambda: pytest.fail("not needed"),
-        source_tokenizer=source,
-    )
     table = np.random.default_rng(0).normal(size=(len(ALPHABET) + 4, 6))
-    return material, cuts, source.get_vocab(), table
+    return of_tokenizers(source, target), cuts, source.get_vocab(), table
 
 
 def unit(rows: Array) -> Array:

@@ -7,11 +7,9 @@ import pytest
 from transformers import AutoTokenizer
 
 from salt_ext.errors import InputError
-from salt_ext.methods import Material
 from salt_ext.methods.subword import Subword
-from salt_ext.vocab import Vocabulary, match_vocabularies
 
-from .conftest import close
+from .conftest import close, of_tokenizers
 
 WEIGHTS = {
     "mean": lambda n: np.full(n, 1 / n),
@@ -53,18 +51,7 @@ def test_real_tokenizers_cut_as_they_encode(real_data, name):
     """A word in a running text: the pieces are those of the source's own encoding of a sentence that holds it."""
     source = AutoTokenizer.from_pretrained(real_data / "tokenizers" / name)
     target = AutoTokenizer.from_pretrained(real_data / "models" / "de-gpt")
-    vocabularies = [
-        Vocabulary.from_tokenizer(tokenizer, name=n) for tokenizer, n in ((source, name), (target, "de-gpt"))
-    ]
-    material = Material(
-        source=vocabularies[0],
-        target=vocabularies[1],
-        anchors=match_vocabularies(*vocabularies),
-        read_donor=lambda: pytest.fail("not needed"),
-        read_auxiliary=lambda: pytest.fail("not needed"),
-        read_source=lambda: pytest.fail("not needed"),
-        source_tokenizer=source,
-    )
+    material = of_tokenizers(source, target)
     combined = Subword().combine(material)
     starts = combined.lengths.cumsum() - combined.lengths
     tested = 0

@@ -136,12 +136,12 @@ def align(
             words = _from_lexicon(options, old, new)
     else:
         contents = read_parallel(*texts)
-        if looks_swapped((old.tokenizer, new.tokenizer), contents):
-            warnings.append(
-                "source text and target text look swapped: each other's tokenizer needs fewer tokens for them; "
-                "expected the source's language first"
-            )
         with clock.step("cut the texts"):
+            if looks_swapped((old.tokenizer, new.tokenizer), contents):
+                warnings.append(
+                    "source text and target text look swapped: each other's tokenizer needs fewer tokens for them; "
+                    "expected the source's language first"
+                )
             sides = [
                 read_units(*side, content, unit=options.unit, progress=clock.advance)
                 for side, content in zip((old, new), contents, strict=True)

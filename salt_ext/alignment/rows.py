@@ -77,7 +77,7 @@ def trans_tokenization(
         InputError: the table is of other tokenizers.
     """
     table.require(source, target)
-    copied = anchors if copy_shared else _only(anchors, np.isin(anchors.kinds, TOLD_KINDS))
+    copied = anchors if copy_shared else anchors.only(np.isin(anchors.kinds, TOLD_KINDS))
     made = new_ids(copied, target)
     usable = np.isin(table.counts.target_ids, made)
     usable &= ~np.isin(table.counts.source_ids, list(source.special_ids))
@@ -106,12 +106,6 @@ def trans_tokenization(
         residual=np.full(len(made), np.nan, dtype=np.float32),
     )
     return TranslatedRows(combined, copied, origins[made])
-
-
-def _only(anchors: Anchors, chosen: npt.NDArray[np.bool_]) -> Anchors:
-    return Anchors(
-        anchors.source_ids[chosen], anchors.target_ids[chosen], anchors.kinds[chosen], dict(anchors.collisions)
-    )
 
 
 def _columns(counts: TokenCounts) -> tuple[Ints, Ints, Ints]:

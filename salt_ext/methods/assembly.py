@@ -81,11 +81,9 @@ class Combinations:
         used, places = torch.from_numpy(entries.columns).unique(return_inverse=True)
         rows = ops.csr_matmul(crow, places, torch.from_numpy(entries.values).to(wide), table[used].to(wide))
         if self.low_rank is not None:
-            part = self.low_rank
-            order = np.argsort(self.target_ids)
+            part, order = self.low_rank, np.argsort(self.target_ids)
             places = torch.from_numpy(order[np.searchsorted(self.target_ids, part.rows.numpy(), sorter=order)])
-            maps = part.right.to(wide) @ table[part.columns].to(wide)
-            rows.index_add_(0, places, part.left.to(wide) @ maps)
+            rows.index_add_(0, places, part.left.to(wide) @ part.map_of(table, table.device))
         return rows
 
 
@@ -148,7 +146,7 @@ def assemble_plan(
         weights = np.concatenate([np.ones(int(copied.sum()), dtype=np.float32), values])
         return torch.from_numpy(np.bincount(inverse, weights=weights, minlength=len(places)).astype(np.float32))
 
-    counts = np.bincount(places // source_rows, minlength=rows)
+    counts, counted = np.bincount(places // source_rows, minlength=rows), combined.log_counts
     return TransferPlan(
         crow_indices=torch.from_numpy(np.concatenate([[0], counts.cumsum()]).astype(np.int64)),
         col_indices=torch.from_numpy(places % source_rows),
@@ -163,13 +161,9 @@ def assemble_plan(
         norms=combined.norms,
         head_scale=combined.head_scale,
         head_bias=combined.head_bias,
-        log_counts=None if combined.log_counts is None else _padded(combined.log_counts, rows),
+        log_counts=None if counted is None else torch.from_numpy(np.pad(counted, (0, rows - len(counted)))),
         draw=combined.draw,
     )
-
-
-def _padded(values: npt.NDArray[np.float32], rows: int) -> torch.Tensor:
-    return torch.from_numpy(np.concatenate([values, np.zeros(rows - len(values), dtype=np.float32)]))
 
 
 def _check_owners(combined: Combinations, anchors: Anchors) -> None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from salt_ext.errors import InputError
 from salt_ext.methods.material import Material
 from salt_ext.textfile import read_lines
+from salt_ext.vocab import encode_lines
 
 # Counts of frequent tokens have settled long before.
 _MAX_BYTES = 50_000_000
@@ -31,7 +32,6 @@ def token_counts(material: Material, text: Path) -> npt.NDArray[np.int64]:
     lines = read_lines(text, max_bytes=_MAX_BYTES)
     counts = np.zeros(material.target.size, dtype=np.int64)
     for begin in range(0, len(lines), _LINES):
-        encoded = material.target_tokenizer(lines[begin : begin + _LINES], add_special_tokens=False)["input_ids"]
-        ids = np.concatenate([np.array(line, dtype=np.int64) for line in encoded])
+        ids = encode_lines(material.target_tokenizer, lines[begin : begin + _LINES])
         counts += np.bincount(ids, minlength=len(counts))[: len(counts)]
     return counts

@@ -110,13 +110,7 @@ class Material:
         Args:
             kept: bool [anchors].
         """
-        anchors = self.anchors
-        return replace(
-            self,
-            anchors=Anchors(
-                anchors.source_ids[kept], anchors.target_ids[kept], anchors.kinds[kept], anchors.collisions
-            ),
-        )
+        return replace(self, anchors=self.anchors.only(kept))
 
 
 class Method(Protocol):

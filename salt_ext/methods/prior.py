@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ import torch
 from salt_ext.alignment.rows import TOLD_KINDS, trans_tokenization
 from salt_ext.alignment.table import read_table
 from salt_ext.methods.assembly import Combinations
-from salt_ext.methods.entries import Entries, joined
+from salt_ext.methods.entries import Entries, Ints, joined
 from salt_ext.methods.material import Material
 from salt_ext.methods.subword import source_cutter
 from salt_ext.plan import LowRank
@@ -32,8 +33,6 @@ from salt_ext.vocab.anchors import index_forms
 
 PRIORS = ("none", "subword", "alignment")
 _BLOCK = 2048
-
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +71,7 @@ class Prior:
         crow = np.concatenate([[0], counts.cumsum()])
         return cls(crow, entries.columns, entries.values / totals[entries.rows])
 
-    @property
+    @cached_property
     def known(self) -> npt.NDArray[np.bool_]:
         """bool [target.size]."""
         found: npt.NDArray[np.bool_] = np.diff(self.crow) > 0
@@ -87,7 +86,7 @@ class Prior:
             wanted: int64 [n], the new tokens to make; those that `combined` lacks get the guess as it is.
             keys: int64 [K] each, the target ids and the source ids of the anchors.
         """
-        made, known = combined.target_ids, self.known
+        made, known, residual = combined.target_ids, self.known, combined.residual
         alone = np.setdiff1d(wanted[known[wanted]], made)
         local = Entries(np.repeat(np.arange(len(made)), combined.lengths), combined.source_ids, combined.values)
         blocks = []
@@ -102,7 +101,7 @@ class Prior:
             lengths=np.bincount(entries.rows, minlength=len(made) + len(alone)),
             source_ids=entries.columns,
             values=entries.values.astype(np.float32),
-            residual=None if combined.residual is None else _lengthened(combined.residual, len(alone)),
+            residual=None if residual is None else np.pad(residual, (0, len(alone)), constant_values=np.nan),
             low_rank=_without(combined.low_rank, known),
         )
 
@@ -123,14 +122,10 @@ class Prior:
 
     def _guesses(self, ids: Ints, first: int = 0) -> Entries:
         """The guesses at some tokens, numbered from `first`."""
-        sizes = np.diff(self.crow)[ids]
+        sizes = self.crow[ids + 1] - self.crow[ids]
         before = sizes.cumsum() - sizes
         places = np.repeat(self.crow[ids] - before, sizes) + np.arange(sizes.sum())
         return Entries(np.repeat(np.arange(first, first + len(ids)), sizes), self.col[places], self.values[places])
-
-
-def _lengthened(residual: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.float32]:
-    return np.concatenate([residual, np.full(count, np.nan, dtype=np.float32)])
 
 
 def _own_sources(material: Material) -> Ints:
@@ -151,7 +146,7 @@ def _text_ids(material: Material) -> Ints:
 
 def _translations(material: Material, file: Path) -> Entries:
     """Trans-tokenization's rows where no token is copied, by target ids."""
-    told = material.with_anchors(np.isin(material.anchors.kinds, TOLD_KINDS)).anchors
+    told = material.anchors.only(np.isin(material.anchors.kinds, TOLD_KINDS))
     made = trans_tokenization(read_table(file), told, material.source, material.target).combined
     return Entries(np.repeat(made.target_ids, made.lengths), made.source_ids, made.values)
 

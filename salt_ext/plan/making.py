@@ -13,7 +13,7 @@ from salt_ext.device import move_used_rows
 from salt_ext.plan.blocks import row_blocks, rows_per_block
 from salt_ext.plan.drawing import column_statistics, drawn_rows
 from salt_ext.plan.parts import HeadBias, Norms, Provenance
-from salt_ext.plan.scaling import bias_by_frequency, wanted_norms
+from salt_ext.plan.scaling import bias_by_frequency, copied_norm, wanted_norms
 
 if TYPE_CHECKING:
     from salt_ext.plan.plan import TransferPlan
@@ -32,8 +32,7 @@ def make_rows(plan: TransferPlan, old: Tensor, *, dtype: torch.dtype, head: bool
 
 
 def _copy(plan: TransferPlan, old: Tensor, new: Tensor) -> None:
-    rows = plan.rows(Provenance.COPIED)
-    sources = plan.col_indices[plan.crow_indices[rows]]
+    rows, sources = plan.copies()
     for begin, end in row_blocks(len(rows), rows_per_block(old)):
         new[rows[begin:end].to(new.device)] = old.index_select(0, sources[begin:end].to(old.device)).to(new.dtype)
 
@@ -44,16 +43,15 @@ def _regress(plan: TransferPlan, old: Tensor, new: Tensor, head: bool, device: t
         rows = plan.rows(Provenance.REGRESSED)
         new[rows.to(new.device), 0] = bias_by_frequency(plan, old[:, 0])[rows].to(new.device, new.dtype)
         return
-    maps = _low_rank_map(plan, old, device)
+    maps = None if plan.low_rank is None else plan.low_rank.map_of(old, device)
     factor, wanted = (1.0 if vector or not head else plan.head_scale), None
-    if plan.norms is not Norms.KEPT and not vector:
+    if plan.norms is Norms.FACTOR and not vector:
+        # A pass of its own: rows are rounded once, when their scale is known.
+        norms = [block.double().norm(dim=1) for _, block in _sums(plan, old, maps, head, device)]
+        mean = float(torch.cat(norms).mean()) if norms else 0.0
+        factor *= copied_norm(plan, old) / mean if mean > 0 else 1.0
+    elif plan.norms is not Norms.KEPT and not vector:
         wanted = wanted_norms(plan, old)
-        if plan.norms is Norms.FACTOR:
-            # A pass of its own: rows are rounded once, when their scale is known.
-            norms = [block.double().norm(dim=1) for _, block in _sums(plan, old, maps, head, device)]
-            mean = float(torch.cat(norms).mean()) if norms else 0.0
-            factor *= float(wanted.mean()) / mean if mean > 0 else 1.0
-            wanted = None
     for rows, block in _sums(plan, old, maps, head, device):
         if wanted is not None:
             lengths = block.norm(dim=1, keepdim=True)
@@ -90,15 +88,6 @@ def _sums(
         if maps is not None:
             _add_low_rank(plan, rows[begin:end], block, maps)
         yield rows[begin:end], block
-
-
-def _low_rank_map(plan: TransferPlan, old: Tensor, device: torch.device) -> Tensor | None:
-    """right @ table[columns], [r, width], float32 or wider."""
-    if plan.low_rank is None:
-        return None
-    wide = torch.promote_types(old.dtype, torch.float32)
-    anchors = old.index_select(0, plan.low_rank.columns.to(old.device)).to(device, wide)
-    return plan.low_rank.right.to(device, wide) @ anchors
 
 
 def _add_low_rank(plan: TransferPlan, rows: Tensor, block: Tensor, maps: Tensor) -> None:

@@ -84,3 +84,9 @@ class LowRank:
             raise InputError("low-rank part: left or right has entries that are not finite")
         if bool((self.rows.diff() <= 0).any()):
             raise InputError("low-rank part: rows must ascend strictly")
+
+    def map_of(self, table: Tensor, device: torch.device) -> Tensor:
+        """right @ table[columns], [r, width], float32 or wider, on the device; only the rows it needs go there."""
+        wide = torch.promote_types(table.dtype, torch.float32)
+        anchors = table.index_select(0, self.columns.to(table.device)).to(device, wide)
+        return self.right.to(device, wide) @ anchors

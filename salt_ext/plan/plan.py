@@ -76,6 +76,11 @@ class TransferPlan:
         """The target ids of this provenance, int64, ascending."""
         return (self.provenance == provenance).nonzero()[:, 0]
 
+    def copies(self) -> tuple[Tensor, Tensor]:
+        """The target ids of the COPIED rows, ascending, and the source id of each, int64."""
+        rows = self.rows(Provenance.COPIED)
+        return rows, self.col_indices[self.crow_indices[rows]]
+
     def apply(
         self,
         table: Tensor,

@@ -14,26 +14,35 @@ import torch
 from torch import Tensor
 
 from salt_ext.plan.blocks import row_blocks, rows_per_block
-from salt_ext.plan.parts import Norms, Provenance
+from salt_ext.plan.parts import Norms
 
 if TYPE_CHECKING:
     from salt_ext.plan.plan import TransferPlan
+
+
+def copied_norm(plan: TransferPlan, old: Tensor) -> float:
+    """Mean norm of the source rows that are copied, each counted once; of all rows where none is.
+
+    Args:
+        plan: whose rows.
+        old: [source_rows, width].
+    """
+    _, sources = plan.copies()
+    rows = sources.unique() if len(sources) else torch.arange(plan.source_rows)
+    return float(_norms(old, rows).mean())
 
 
 def wanted_norms(plan: TransferPlan, old: Tensor) -> Tensor:
     """The norm that each row of the new table should have: float64 [target_rows] on the CPU.
 
     Args:
-        plan: whose norms are not KEPT.
+        plan: whose norms are ROW or FREQUENCY.
         old: [source_rows, width].
     """
-    copied = plan.rows(Provenance.COPIED)
-    sources = plan.col_indices[plan.crow_indices[copied]]
-    if plan.norms is Norms.FREQUENCY:
-        return _by_frequency(plan, copied, _norms(old, sources))
-    # A source row counts once, however many tokens it is copied to; without copied rows all of them count.
-    rows = sources.unique() if len(sources) else torch.arange(plan.source_rows)
-    return _norms(old, rows).mean().expand(plan.target_rows)
+    if plan.norms is Norms.ROW:
+        return torch.full((plan.target_rows,), copied_norm(plan, old), dtype=torch.float64)
+    copied, sources = plan.copies()
+    return _by_frequency(plan, copied, _norms(old, sources))
 
 
 def bias_by_frequency(plan: TransferPlan, old: Tensor) -> Tensor:
@@ -43,8 +52,7 @@ def bias_by_frequency(plan: TransferPlan, old: Tensor) -> Tensor:
         plan: with `log_counts`.
         old: [source_rows], the head's bias.
     """
-    copied = plan.rows(Provenance.COPIED)
-    sources = plan.col_indices[plan.crow_indices[copied]]
+    copied, sources = plan.copies()
     return _by_frequency(plan, copied, old.cpu()[sources].double())
 
 

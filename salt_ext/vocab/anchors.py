@@ -44,6 +44,14 @@ class Anchors:
         """How many anchors there are of each kind; kinds without any are absent."""
         return dict(sorted(Counter(self.kinds.tolist()).items()))
 
+    def only(self, kept: npt.NDArray[np.bool_]) -> Anchors:
+        """Some of them.
+
+        Args:
+            kept: bool [n].
+        """
+        return Anchors(self.source_ids[kept], self.target_ids[kept], self.kinds[kept], self.collisions)
+
 
 def match_vocabularies(
     source: Vocabulary,
