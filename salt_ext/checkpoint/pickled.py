@@ -10,9 +10,11 @@ meanwhile gives an error instead of a bus error.
 from __future__ import annotations
 
 import math
+import pickletools
 import struct
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,6 +27,14 @@ from salt_ext.errors import InputError
 
 _LOCAL_HEADER = struct.Struct("<26xHH")  # ends with the lengths of name and extra field, which precede the bytes
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
+# What a pickle calls to make a tensor of another kind than a block of plain numbers. torch's fake mode cannot make them
+# in some of its versions, and says so in words that are no help to anybody.
+_OTHER_KINDS = {
+    "torch._utils _rebuild_sparse_tensor": "sparse layout",
+    "torch._utils _rebuild_nested_tensor": "nested layout",
+    "torch.nested._internal.nested_tensor _rebuild_njt": "nested layout",
+    "torch._utils _rebuild_qtensor": "quantized numbers",
+}
 
 
 def read_pickled(file: Path) -> list[TensorInfo]:
@@ -46,6 +56,7 @@ def read_pickled(file: Path) -> list[TensorInfo]:
             if start != _ZIP:
                 raise InputError(_other_format(file, start))
             records = _records(stream, file)
+            _refuse_other_kinds(stream, file)
             state = _load(stream, file)
     except FileNotFoundError:
         raise InputError(f"{file} does not exist") from None
@@ -88,6 +99,26 @@ def _records(stream: IO[bytes], file: Path) -> dict[int, int]:
         raise InputError(f"{file} is truncated or corrupt: a record lies beyond its {size} bytes")
     stream.seek(0)
     return found
+
+
+def _refuse_other_kinds(stream: IO[bytes], file: Path) -> None:
+    with zipfile.ZipFile(stream) as archive:
+        pickles = [archive.read(entry) for entry in archive.infolist() if Path(entry.filename).name == "data.pkl"]
+    stream.seek(0)
+    for name, kind in filter(None, map(_other_kind, pickles)):
+        raise InputError(f"{file}: {name} is a tensor of {kind}, which is not read")
+
+
+def _other_kind(pickled: bytes) -> tuple[str, str] | None:
+    """Name and kind of the first tensor that is never read, from the pickle itself; it is taken apart, not run."""
+    name = ""
+    with suppress(ValueError):  # a broken pickle, about which torch has its say
+        for operation, argument, _ in pickletools.genops(pickled):
+            if operation.name == "GLOBAL" and argument in _OTHER_KINDS:
+                return name, _OTHER_KINDS[argument]
+            if operation.name == "BINUNICODE":  # the last one before a tensor is its name
+                name = argument
+    return None
 
 
 def _load(stream: IO[bytes], file: Path) -> Any:
