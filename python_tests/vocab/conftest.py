@@ -12,10 +12,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from salt_ext.vocab import Vocabulary, load_tokenizer
+
+# How long an example takes is a fact of the machine and of what else it does.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 # How a family hides bytes that are no text of their own: letters of the byte alphabet, <0xE4> pieces, or not at all.
 LETTERS, FALLBACK, TEXT = "letters", "fallback", "text"
