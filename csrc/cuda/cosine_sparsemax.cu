@@ -40,14 +40,13 @@ std::tuple<Tensor, Tensor, Tensor> cosine_sparsemax(const Tensor& queries, const
   Tensor values = torch::stable::new_empty(queries, {nnz});
   int64_t* crow_data = indices_data(crow);
   int64_t* col_data = indices_data(col);
-  SALT_CALL(cudaMemsetAsync(crow_data, 0, sizeof(int64_t), context.stream()));
+  context.fill(crow_data, 0, sizeof(int64_t));
   int64_t row = 0;
   int64_t entry = 0;
   for (const BlockSupport& block : blocks) {
     launch(context, shift_rows, {blocks_for(block.rows, kThreads), kThreads}, block.crow.data(), block.rows, entry,
            crow_data + 1 + row);
-    SALT_CALL(cudaMemcpyAsync(col_data + entry, block.col.data(), static_cast<size_t>(block.nnz) * sizeof(int64_t),
-                              cudaMemcpyDeviceToDevice, context.stream()));
+    context.copy(col_data + entry, block.col.data(), static_cast<size_t>(block.nnz) * sizeof(int64_t));
     with_element(query_view.dtype, [&]<class Element>() {
       convert(context, block.weights.data(), block.nnz, static_cast<Element*>(values.mutable_data_ptr()) + entry);
     });

@@ -152,7 +152,7 @@ class PursuitBlock {
     shared_.queries = queries;
     shared_.indices = indices;
     shared_.weights = weights;
-    SALT_CALL(cudaMemsetAsync(taken_.data(), 0, taken_.size_in_bytes(), context_.stream()));
+    context_.fill(taken_.data(), 0, taken_.size_in_bytes());
     launch(context_, start_pursuits<Element>, {queries.rows, kThreads, kWarpSize * sizeof(double)}, shared_, tolerance);
     // A step that takes an atom for each query, `limit_` times, is all that most need. The host looks now and then how
     // many are still open, to leave out those that are done: each look costs the time of a few launches.
@@ -185,7 +185,9 @@ class PursuitBlock {
     const float error = static_cast<float>(score_error(atoms_.matrix.cols) * (1 + 0x1p-20));
     for (int64_t first = 0; first < count; first += stride) {
       const int64_t here = std::min(stride, count - first);
-      score_tile(context_, unit_.data(), slots, atoms_.row(first), here, atoms_.width, tile_.data(), stride);
+      // The search loads whole groups of scores: those behind the last atom are written too, of rows of zeros.
+      score_tile(context_, unit_.data(), slots, atoms_.row(first), padded_rows(here), atoms_.width, tile_.data(),
+                 stride);
       launch(context_, select_candidates<Element, kAligned>,
              {blocks_for(slots, kSelectThreads / kWarpSize), kSelectThreads}, shared_, slots, tile_.data(), stride,
              first, here, scale_.data(), error);
@@ -221,8 +223,7 @@ std::tuple<Tensor, Tensor> omp(const Tensor& queries, const Tensor& atoms, int64
   const UnitRows atom_side = unit_rows(context, view_of(atom_rows, "atoms"), "atoms");
   Tensor indices = new_indices(queries, {queries.size(0), k});
   Tensor weights = torch::stable::new_zeros(queries, {queries.size(0), k});
-  SALT_CALL(cudaMemsetAsync(indices.mutable_data_ptr(), 0xff, static_cast<size_t>(indices.numel()) * sizeof(int64_t),
-                            context.stream()));
+  context.fill(indices.mutable_data_ptr(), 0xff, static_cast<size_t>(indices.numel()) * sizeof(int64_t));
   if (view.rows == 0 || view.cols == 0 || atom_side.matrix.rows == 0) {
     return {indices, weights};
   }

@@ -107,7 +107,7 @@ class Solver {
   void solve_failed() {
     const int64_t n = unknowns_;
     const int64_t doubles = svd_doubles(n, std::max(longest_, task_.anchors.cols));
-    const int64_t limit = context_.attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
+    const int64_t limit = context_.shared_memory_limit();
     int64_t shared_bytes = (kWarpSize + svd_square_doubles(n)) * kBytes;
     const bool in_shared = shared_bytes <= limit;
     const int64_t blocks = blocks_within_workspace(grid(2), doubles + (in_shared ? 0 : svd_square_doubles(n)));

@@ -44,8 +44,7 @@ UnitRows unit_rows(const Context& context, const MatrixView& matrix, const char*
   UnitRows result{matrix, unit_width(matrix.cols), {}, {}};
   const int64_t padding = (padded_rows(matrix.rows) - matrix.rows) * result.width;
   result.unit = context.allocate<__half>(matrix.rows * result.width + padding);
-  SALT_CALL(cudaMemsetAsync(result.unit.data() + matrix.rows * result.width, 0,
-                            static_cast<size_t>(padding) * sizeof(__half), context.stream()));
+  context.fill(result.unit.data() + matrix.rows * result.width, 0, static_cast<size_t>(padding) * sizeof(__half));
   result.norm = context.allocate<double>(matrix.rows);
   normalise(context, matrix, argument, result.width, result.unit.data(), result.norm.data());
   return result;
@@ -62,7 +61,7 @@ void score_tile(const Context& context, const __half* queries, int64_t query_cou
     return;
   }
   if (width == 0) {
-    SALT_CALL(cudaMemsetAsync(tile, 0, static_cast<size_t>(query_count * stride) * sizeof(__half), context.stream()));
+    context.fill(tile, 0, static_cast<size_t>(query_count * stride) * sizeof(__half));
     return;
   }
   const cublasHandle_t handle = context.blas();

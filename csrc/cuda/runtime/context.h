@@ -3,6 +3,7 @@
 #pragma once
 
 #include <torch/csrc/stable/accelerator.h>
+#include <torch/headeronly/util/shim_utils.h>
 
 #include <algorithm>
 
@@ -40,7 +41,7 @@ class Context {
  public:
   explicit Context(const Tensor& on_device) : like_(on_device), device_(on_device.get_device_index()), guard_(device_) {
     void* stream = nullptr;
-    STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(device_, &stream));
+    TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(device_, &stream));
     stream_ = static_cast<cudaStream_t>(stream);
   }
   Context(const Context&) = delete;
@@ -52,7 +53,7 @@ class Context {
   // torch's own handle of this thread and device: its stream and workspace are set.
   cublasHandle_t blas() const {
     void* handle = nullptr;
-    STABLE_TORCH_ERROR_CODE_CHECK(torch_get_current_cuda_blas_handle(&handle));
+    TORCH_ERROR_CODE_CHECK(torch_get_current_cuda_blas_handle(&handle));
     return static_cast<cublasHandle_t>(handle);
   }
 
@@ -62,6 +63,8 @@ class Context {
     return value;
   }
   int multiprocessors() const { return attribute(cudaDevAttrMultiProcessorCount); }
+  // What a block may ask for at the most, in bytes.
+  int shared_memory_limit() const { return attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin); }
 
   template <class T>
   Buffer<T> allocate(int64_t size) const {
@@ -70,8 +73,20 @@ class Context {
   template <class T>
   Buffer<T> allocate_zeros(int64_t size) const {
     Buffer<T> buffer(like_, size);
-    SALT_CALL(cudaMemsetAsync(buffer.data(), 0, buffer.size_in_bytes(), stream_));
+    fill(buffer.data(), 0, buffer.size_in_bytes());
     return buffer;
+  }
+
+  // The only places that fill or copy device memory: of no bytes CUDA makes an error while a graph is recorded.
+  void fill(void* to, int byte, size_t bytes) const {
+    if (bytes > 0) {
+      SALT_CALL(cudaMemsetAsync(to, byte, bytes, stream_));
+    }
+  }
+  void copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind = cudaMemcpyDeviceToDevice) const {
+    if (bytes > 0) {
+      SALT_CALL(cudaMemcpyAsync(to, from, bytes, kind, stream_));
+    }
   }
 
   // Whether the stream records a CUDA graph, which forbids to wait for it.
@@ -84,7 +99,7 @@ class Context {
   // Copies `count` values to the host and waits for them, and with them for all work on the stream.
   template <class T>
   void read(const T* device, int64_t count, T* host) const {
-    SALT_CALL(cudaMemcpyAsync(host, device, static_cast<size_t>(count) * sizeof(T), cudaMemcpyDeviceToHost, stream_));
+    copy(host, device, static_cast<size_t>(count) * sizeof(T), cudaMemcpyDeviceToHost);
     SALT_CALL(cudaStreamSynchronize(stream_));
   }
   template <class T>

@@ -25,8 +25,9 @@ void launch(const Context& context, void (*kernel)(Parameters...), Grid grid,
   // 2^31 - 1 blocks at most: kernels over more rows than that step by gridDim.x.
   const int64_t blocks = std::min<int64_t>(grid.blocks, 0x7fffffff);
   if (grid.shared_bytes > kSharedMemoryWithoutAsking) {
-    SALT_CALL(
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(grid.shared_bytes)));
+    // The limit, never this launch's own size: the attribute belongs to the kernel, and another host thread may be
+    // between its asking and its launch. Our kernels have no static shared memory that would count, too.
+    SALT_CALL(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, context.shared_memory_limit()));
   }
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>(blocks));
