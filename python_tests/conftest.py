@@ -47,6 +47,7 @@ def load_cuda_on_cpu() -> None:
 
     folder = Path(os.environ.get("SALT_CUDA_ON_CPU_BUILD") or Path(tempfile.gettempdir()) / "salt-cuda-on-cpu")
     source = Path(__file__).with_name("cuda_on_cpu")
+    sys.path.append(str(source))  # for made_up_device.py, whose tensors these tests get
     environment = os.environ | {"SALT_TORCH_DIR": str(Path(torch.__file__).parent)}
     # SALT_SANITIZE=address finds kernels that leave their memory; Python then needs LD_PRELOAD=libasan.so.
     sanitize = f"-DSALT_SANITIZE={os.environ.get('SALT_SANITIZE', '')}"

@@ -2,6 +2,7 @@
 #include <cublas_v2.h>
 #include <cuda_fp16.h>
 
+#include <utility>
 #include <vector>
 
 namespace {
@@ -48,6 +49,9 @@ cublasStatus_t cublasGemmEx(cublasHandle_t, cublasOperation_t transa, cublasOper
   };
   const std::vector<float> left = widened(a, m, lda, k);
   const std::vector<float> right = widened(b, n, ldb, k);
+  if (std::exchange(emulator::read_before_written, false)) {
+    return CUBLAS_STATUS_INVALID_VALUE;
+  }
   const float factor = *static_cast<const float*>(alpha);
   for (int column = 0; column < n; ++column) {
     for (int row = 0; row < m; ++row) {

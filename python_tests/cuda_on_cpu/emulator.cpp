@@ -2,28 +2,36 @@
 //
 // What it shows that a GPU may hide: a barrier that not all threads reach, a warp operation with missing lanes, shared
 // memory that is read before it is written (each block starts with NaN everywhere) or used beyond what the launch asked
-// for, and, by running the threads in another order (SALT_EMULATED_ORDER=forward, reverse, or a number that seeds a
-// shuffle), a missing barrier: results then differ. What it cannot show: speed, and races between blocks that run at
-// once.
+// for, float16 numbers of device memory that are read before they are written, copies and fills of no bytes, a kernel
+// whose shared memory is made smaller for the next launch, and, by running the threads in another order
+// (SALT_EMULATED_ORDER=forward, reverse, or a number that seeds a shuffle), a missing barrier: results then differ.
+// What it cannot show: speed, and races between blocks that run at once.
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <mutex>
 #include <numeric>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace emulator {
+
+bool read_before_written = false;
+
 namespace {
 
 constexpr size_t kStackBytes = 256 * 1024;
-constexpr size_t kSharedBytes = 227 * 1024;  // what a block of compute capability 9.0 may ask for
+constexpr size_t kSharedBytes = 227 * 1024;        // what a block of compute capability 9.0 may ask for
+constexpr size_t kSharedBytesUnasked = 48 * 1024;  // what every kernel may use
 constexpr int kMaxThreads = 1024;
 constexpr int kWarp = 32;
 
@@ -42,6 +50,12 @@ void* scheduler_stack_pointer = nullptr;
 int current = 0;
 const std::function<void()>* current_kernel = nullptr;
 std::string failure;
+std::map<const void*, size_t> shared_limits;  // of kernels that asked for more
+
+cudaError_t fail(cudaError_t error, const char* reason) {
+  failure = reason;
+  return error;
+}
 
 // Saves the callee-saved registers on the stack that is left and takes those of the stack that is entered.
 extern "C" void salt_emulator_switch(void** save, void* load);
@@ -178,13 +192,13 @@ using salt::cuda::salt_shared;
 
 namespace emulator {
 
-cudaError_t run(const dim3& blocks, const dim3& threads, size_t shared_bytes, const std::function<void()>& kernel) {
+cudaError_t run(const void* name, const dim3& blocks, const dim3& threads, size_t shared_bytes,
+                const std::function<void()>& kernel) {
   static std::mutex one_at_a_time;
   const std::lock_guard<std::mutex> guard(one_at_a_time);
   if (threads.x == 0 || threads.x > kMaxThreads || threads.y * threads.z * blocks.y * blocks.z != 1 || blocks.x == 0 ||
-      shared_bytes > kSharedBytes) {
-    failure = "invalid configuration";
-    return cudaErrorInvalidConfiguration;
+      shared_bytes > std::max(kSharedBytesUnasked, shared_limits[name])) {
+    return fail(cudaErrorInvalidConfiguration, "invalid configuration");
   }
   const std::vector<int> order = order_of_threads(static_cast<int>(threads.x));
   current_kernel = &kernel;
@@ -194,13 +208,15 @@ cudaError_t run(const dim3& blocks, const dim3& threads, size_t shared_bytes, co
     blockIdx = dim3(block, 0, 0);
     std::memset(salt_shared, 0xff, shared_bytes + 1024);
     if (!run_block(order)) {
-      failure = "threads of a block wait for each other forever: a barrier or warp operation that not all reach";
-      return cudaErrorLaunchFailure;
+      return fail(cudaErrorLaunchFailure,
+                  "threads of a block wait for each other forever: a barrier or warp operation that not all reach");
     }
     if (std::any_of(salt_shared + shared_bytes, salt_shared + shared_bytes + 1024,
                     [](unsigned char byte) { return byte != 0xff; })) {
-      failure = "a block wrote beyond the shared memory that its launch asked for";
-      return cudaErrorLaunchFailure;
+      return fail(cudaErrorLaunchFailure, "a block wrote beyond the shared memory that its launch asked for");
+    }
+    if (std::exchange(read_before_written, false)) {
+      return fail(cudaErrorLaunchFailure, "a block read float16 numbers that nothing had written");
     }
   }
   return cudaSuccess;
@@ -209,11 +225,18 @@ cudaError_t run(const dim3& blocks, const dim3& threads, size_t shared_bytes, co
 }  // namespace emulator
 
 const char* cudaGetErrorString(cudaError_t) { return emulator::failure.c_str(); }
+// A graph that is being recorded refuses to copy or to fill no bytes.
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) {
+  if (bytes == 0) {
+    return emulator::fail(cudaErrorInvalidValue, "a copy of no bytes");
+  }
   std::memcpy(to, from, bytes);
   return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
+  if (bytes == 0) {
+    return emulator::fail(cudaErrorInvalidValue, "a fill of no bytes");
+  }
   std::memset(to, value, bytes);
   return cudaSuccess;
 }
@@ -233,8 +256,13 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   }
   return cudaSuccess;
 }
-cudaError_t emulated_shared_memory_limit(size_t bytes) {
-  return bytes <= emulator::kSharedBytes ? cudaSuccess : cudaErrorInvalidConfiguration;
+cudaError_t emulated_shared_memory_limit(const void* name, size_t bytes) {
+  size_t& limit = emulator::shared_limits[name];
+  if (bytes > emulator::kSharedBytes || bytes < limit) {
+    return emulator::fail(cudaErrorInvalidValue, "a kernel's shared memory is made too large, or smaller than before");
+  }
+  limit = bytes;
+  return cudaSuccess;
 }
 
 // What libtorch_cuda.so offers to context.h.

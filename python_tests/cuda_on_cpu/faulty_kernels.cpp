@@ -1,5 +1,6 @@
 // Kernels with the mistakes that the emulator is there to find, and the right ones beside them. Each returns the status
 // of its launch; test_emulator.py calls them through ctypes.
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
 #include "../../csrc/cuda/kernels/block.cuh"
@@ -41,6 +42,10 @@ __global__ void lane_leaves_early(int* out) {
 
 __global__ void writes_beyond(size_t asked) { salt::cuda::shared_memory()[asked] = 1; }
 
+__global__ void reads_half(const __half* values, float* out) { out[threadIdx.x] = __half2float(values[threadIdx.x]); }
+
+__global__ void does_nothing() {}
+
 __global__ void warp_operations(int* out) {
   const int lane = static_cast<int>(threadIdx.x % 32);
   int sum = lane;
@@ -65,5 +70,25 @@ int run_neighbours(float* out, int with_barrier) {
 int run_half_reach_the_barrier() { return launch(half_reach_the_barrier, 64, 0); }
 int run_lane_leaves_early(int* out) { return launch(lane_leaves_early, 32, 0, out); }
 int run_writes_beyond(size_t asked) { return launch(writes_beyond, 32, asked, asked); }
+// New device memory is full of ones, as the tests make it.
+int run_reads_half(float* out, int written) {
+  __half values[32];
+  std::memset(values, 0xff, sizeof(values));
+  for (int i = 0; i < written; ++i) {
+    values[i] = __float2half_rn(-1.0f);
+  }
+  return launch(reads_half, 32, 0, static_cast<const __half*>(values), out);
+}
+int run_large(size_t allowed, size_t asked) {
+  const int status =
+      cudaFuncSetAttribute(does_nothing, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(allowed));
+  return status != 0 ? status : launch(does_nothing, 32, asked);
+}
+int run_lowers_its_limit() { return run_large(100 << 10, 100 << 10) != 0 ? -1 : run_large(80 << 10, 80 << 10); }
+int run_copies(int* out, size_t bytes) {
+  const int from[4] = {1, 2, 3, 4};
+  return cudaMemcpyAsync(out, from, bytes, cudaMemcpyDeviceToDevice, nullptr);
+}
+int run_fills(int* out, size_t bytes) { return cudaMemsetAsync(out, 1, bytes, nullptr); }
 int run_warp_operations(int* out) { return launch(warp_operations, 64, 0, out); }
 }

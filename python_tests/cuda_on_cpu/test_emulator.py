@@ -53,10 +53,30 @@ def test_a_missing_barrier_shows_in_one_order_or_another(kernels: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "call", ["run_half_reach_the_barrier()", "run_lane_leaves_early(pointer)", "run_writes_beyond(64)"]
+    "call",
+    [
+        "run_half_reach_the_barrier()",
+        "run_lane_leaves_early(pointer)",
+        "run_writes_beyond(64)",
+        "run_reads_half(pointer, 31)",
+        "run_large(0, 50000)",
+        "run_large(60000, 60001)",
+        "run_large(233000, 60000)",
+        "run_lowers_its_limit()",
+        "run_copies(pointer, 0)",
+        "run_fills(pointer, 0)",
+    ],
 )
 def test_a_mistake_fails_the_launch(kernels: Path, call: str) -> None:
-    assert run(kernels, call).split()[0] != "0"
+    assert int(run(kernels, call).split()[0]) > 0
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["run_reads_half(pointer, 32)", "run_large(0, 49152)", "run_large(232448, 60000)", "run_copies(pointer, 4)"],
+)
+def test_what_is_right_is_let_through(kernels: Path, call: str) -> None:
+    assert run(kernels, call).split()[0] == "0"
 
 
 def test_warp_operations_see_the_lanes_that_they_name(kernels: Path) -> None:

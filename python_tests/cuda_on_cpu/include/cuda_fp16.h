@@ -1,6 +1,15 @@
 // float16 by the compiler's own type: the conversions are IEEE's.
 #pragma once
 
+#include <cstdint>
+#include <cstring>
+
+namespace emulator {
+// New device memory and the shared memory of a new block are full of ones, which no arithmetic makes of written
+// numbers.
+extern bool read_before_written;
+}  // namespace emulator
+
 struct __half {
   _Float16 value;
   __half() = default;
@@ -8,7 +17,12 @@ struct __half {
 };
 static_assert(sizeof(__half) == 2);
 
-inline float __half2float(__half x) { return static_cast<float>(x.value); }
+inline float __half2float(__half x) {
+  uint16_t bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  emulator::read_before_written |= bits == 0xffff;
+  return static_cast<float>(x.value);
+}
 inline __half __float2half_rn(float x) { return __half(static_cast<_Float16>(x)); }
 inline __half __double2half(double x) { return __half(static_cast<_Float16>(x)); }
 

@@ -28,7 +28,12 @@ struct uint4 {
   unsigned x, y, z, w;
 };
 
-enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidConfiguration = 9, cudaErrorLaunchFailure = 719 };
+enum cudaError_t {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorInvalidConfiguration = 9,
+  cudaErrorLaunchFailure = 719
+};
 using cudaStream_t = struct EmulatedStream*;
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
 enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone = 0, cudaStreamCaptureStatusActive = 1 };
@@ -48,7 +53,9 @@ struct cudaLaunchConfig_t {
 
 namespace emulator {
 
-cudaError_t run(const dim3& blocks, const dim3& threads, size_t shared_bytes, const std::function<void()>& kernel);
+// `name` is the kernel's address, by which it is known.
+cudaError_t run(const void* name, const dim3& blocks, const dim3& threads, size_t shared_bytes,
+                const std::function<void()>& kernel);
 void block_barrier();
 void warp_barrier();
 // Leaves `size` bytes where the other lanes of the warp can read them, and waits until all have; slot(lane) reads.
@@ -74,20 +81,21 @@ cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stre
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status);
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
-// Refuses more shared memory than a block of an H100 or H200 may ask for.
-cudaError_t emulated_shared_memory_limit(size_t bytes);
+// Refuses more shared memory than a block of an H100 or H200 may ask for, and to lower what the kernel was allowed
+// before: another host thread may be about to launch it with that.
+cudaError_t emulated_shared_memory_limit(const void* name, size_t bytes);
 
 template <class Kernel>
-cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int value) {
-  return emulated_shared_memory_limit(static_cast<size_t>(value));
+cudaError_t cudaFuncSetAttribute(Kernel* kernel, cudaFuncAttribute, int value) {
+  return emulated_shared_memory_limit(reinterpret_cast<const void*>(kernel), static_cast<size_t>(value));
 }
 
 template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
   std::tuple<Parameters...> values(arguments...);
-  return emulator::run(config->gridDim, config->blockDim, config->dynamicSmemBytes,
-                       [&] { std::apply(kernel, values); });
+  return emulator::run(reinterpret_cast<const void*>(kernel), config->gridDim, config->blockDim,
+                       config->dynamicSmemBytes, [&] { std::apply(kernel, values); });
 }
 
 inline void __syncthreads() { emulator::block_barrier(); }
