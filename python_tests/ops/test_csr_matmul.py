@@ -87,6 +87,7 @@ def test_threads_and_strides_do_not_change_a_bit() -> None:
     assert torch.equal(ops.csr_matmul(crow, col, values.float(), dense.T.contiguous().T), one)
 
 
+@pytest.mark.torch_machinery
 def test_gradients() -> None:
     crow, col, values, _ = random_csr(9, 6, 0.4)
     dense = torch.randn(6, 5, dtype=torch.float64, requires_grad=True)
@@ -95,6 +96,7 @@ def test_gradients() -> None:
     assert torch.autograd.gradgradcheck(lambda v, d: ops.csr_matmul(crow, col, v, d), (values, dense))
 
 
+@pytest.mark.torch_machinery
 def test_gradients_of_half_tables_keep_their_dtypes() -> None:
     crow, col, values, sparse = random_csr(40, 30, 0.3)
     dense = torch.randn(30, 8).bfloat16().requires_grad_()

@@ -137,11 +137,9 @@ def on_cpu(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[list[Ten
 @pytest.mark.cuda
 @pytest.mark.parametrize("dtype", list(BOUNDS), ids=str)
 @pytest.mark.parametrize("name", CASES)
-def test_cuda_equals_cpu(
-    name: str, dtype: torch.dtype, home: str, on_cpu: dict[str, tuple[list[Tensor], list[Tensor]]]
-) -> None:
+def test_cuda_equals_cpu(name: str, dtype: torch.dtype, on_cpu: dict[str, tuple[list[Tensor], list[Tensor]]]) -> None:
     expected_exact, expected_rows = on_cpu[key(name, dtype)]
-    exact, rows = run(name, dtype, "cuda" if home == "cuda" else "cpu")
+    exact, rows = run(name, dtype, "cuda")
     assert [value.tolist() for value in exact] == [value.tolist() for value in expected_exact]
     assert [row.shape for row in rows] == [row.shape for row in expected_rows]
     for found, expected in zip(rows, expected_rows, strict=True):

@@ -12,7 +12,7 @@ from torch import Tensor
 from salt_ext import _loader, ops
 
 pytestmark = [
-    pytest.mark.any_isa,
+    pytest.mark.cpu,
     pytest.mark.skipif("avx512_vnni" not in _loader.runnable_cpu_isas(), reason="this CPU has no AVX512-VNNI"),
 ]
 

@@ -136,7 +136,7 @@ def test_dependent_anchors_give_the_minimum_norm_weights(dtype: torch.dtype, k: 
 @pytest.mark.parametrize(("k", "h", "rank"), [(33, 50, 31), (50, 33, 20), (70, 90, 7), (130, 140, 120), (150, 125, 1)])
 def test_low_rank_rows_of_many_sizes(k: int, h: int, rank: int) -> None:
     """Products of small integers, whose rank is exact."""
-    anchors = (torch.randint(-3, 4, (k, rank)) @ torch.randint(-3, 4, (rank, h))).double()
+    anchors = torch.randint(-3, 4, (k, rank)).double() @ torch.randint(-3, 4, (rank, h)).double()
     queries = torch.randint(-3, 4, (2, h)).double()
     # A row that needs no singular values on either side.
     crow, col = torch.tensor([0, 1, k + 1]), torch.cat([torch.tensor([1]), torch.arange(k)])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import salt_ext
 
-pytestmark = pytest.mark.any_isa
+pytestmark = [pytest.mark.any_isa, pytest.mark.torch_machinery]
 
 salt = torch.ops.salt
 
