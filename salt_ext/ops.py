@@ -25,9 +25,11 @@ _INPUT_ERROR_TAG = "[salt] "  # kInputErrorTag in csrc/common/check.h
 
 @contextmanager
 def _input_errors() -> Iterator[None]:
-    """Turns the kernels' findings about the data (NaN, bad indices) into ValueErrors."""
+    """Turns the kernels' findings about the data (NaN, bad indices) into ValueErrors, and names what ran out."""
     try:
         yield
+    except MemoryError:
+        raise MemoryError("out of memory: the result or the working memory of this call does not fit") from None
     except RuntimeError as error:
         message = str(error).splitlines()[0]
         if _INPUT_ERROR_TAG not in message:

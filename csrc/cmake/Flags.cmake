@@ -12,6 +12,8 @@ endmacro()
 
 # Treat compiler warnings as errors.
 salt_option(SALT_WERROR OFF)
+# Sanitizers to compile in, as -fsanitize takes them: python_tests/sanitize.py.
+salt_option(SALT_SANITIZE "")
 
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
@@ -30,6 +32,12 @@ target_compile_options(salt_flags INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wno-psabi;-fno-math-errno>
   $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${SALT_WERROR}>>:-Werror>)
 target_link_options(salt_flags INTERFACE LINKER:--as-needed)
+if(SALT_SANITIZE)
+  # The standard library's own checks too: an index past a vector's end may still lie within its memory.
+  target_compile_options(salt_flags INTERFACE -g -fsanitize=${SALT_SANITIZE} -fno-sanitize-recover=all
+    -fno-omit-frame-pointer -D_GLIBCXX_ASSERTIONS)
+  target_link_options(salt_flags INTERFACE -fsanitize=${SALT_SANITIZE})
+endif()
 
 # Hides everything but the salt_* functions, the standard library's templates included.
 function(salt_exports target)

@@ -6,7 +6,7 @@
 #include <limits>
 #include <numeric>
 
-#include "threads.h"
+#include "parallel.h"
 
 namespace salt {
 namespace {
@@ -50,18 +50,13 @@ std::optional<CoarseKeys> CoarseKeys::of(const Kernels& kernels, const Direction
   coarse.ranges_.resize(static_cast<size_t>(tiles));
   coarse.packed_.resize(static_cast<size_t>(tiles * kKeyTile * depth));
   std::vector<double> largest(static_cast<size_t>(keys.size()));
-#pragma omp parallel for schedule(static) num_threads(threads)
-  for (int64_t key = 0; key < keys.size(); ++key) {
-    largest[static_cast<size_t>(key)] = largest_element(kernels, keys, key);
-  }
+  share_evenly(threads, keys.size(),
+               [&](int64_t key) { largest[static_cast<size_t>(key)] = largest_element(kernels, keys, key); });
   std::iota(coarse.order_.begin(), coarse.order_.end(), 0);
   std::stable_sort(coarse.order_.begin(), coarse.order_.end(), [&largest](int32_t a, int32_t b) {
     return largest[static_cast<size_t>(a)] > largest[static_cast<size_t>(b)];
   });
-#pragma omp parallel for schedule(static) num_threads(threads)
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    coarse.pack_tile(kernels, keys, largest, tile);
-  }
+  share_evenly(threads, tiles, [&](int64_t tile) { coarse.pack_tile(kernels, keys, largest, tile); });
   return coarse;
 }
 

@@ -5,8 +5,8 @@
 #include <tuple>
 
 #include "directions.h"
+#include "parallel.h"
 #include "sparsemax_row.h"
-#include "threads.h"
 #include "tiles.h"
 
 namespace salt {
@@ -57,14 +57,12 @@ std::vector<BlockSupport> find_supports(const Directions& queries, const Directi
   const int64_t blocks = (queries.size() + block_size - 1) / block_size;
   std::vector<BlockSupport> supports(static_cast<size_t>(blocks));
   const std::optional<CoarseKeys> coarse = CoarseKeys::of(kernel, keys, queries.size(), threads);
-#pragma omp parallel num_threads(threads)
-  {
+  share_tasks(threads, blocks, 1, [&](Tasks& tasks) {
     SparsemaxBlock<T> search(kernel, queries, keys, coarse ? &*coarse : nullptr, temperature);
     std::vector<int64_t> support;
     std::vector<double> weights;
     SupportWriter writer(kernel, queries.matrix.dtype);
-#pragma omp for schedule(dynamic)
-    for (int64_t block = 0; block < blocks; ++block) {
+    tasks.each([&](int64_t block) {
       const int64_t begin = block * block_size;
       const int64_t count = std::min(block_size, queries.size() - begin);
       search.run(begin, count);
@@ -75,8 +73,8 @@ std::vector<BlockSupport> find_supports(const Directions& queries, const Directi
       }
       found.columns.shrink_to_fit();  // these are all that grows with the number of queries
       found.weights.shrink_to_fit();
-    }
-  }
+    });
+  });
   return supports;
 }
 
@@ -98,7 +96,7 @@ std::tuple<Tensor, Tensor, Tensor> cosine_sparsemax_cpu(const Tensor& queries, c
   }
   Tensor crow = new_indices(queries, {rows + 1});
   Tensor col = new_indices(queries, {nnz});
-  Tensor values = torch::stable::new_empty(queries, {nnz});
+  Tensor values = new_tensor(queries, {nnz});
 
   // Sizes first, at the places of the valid queries; then their running sum.
   int64_t* crow_data = indices_data(crow);

@@ -7,7 +7,7 @@
 
 #include "directions.h"
 #include "pair_scores.h"
-#include "threads.h"
+#include "parallel.h"
 #include "tiles.h"
 #include "topk_coarse.h"
 #include "topk_row.h"
@@ -109,12 +109,10 @@ void find_topk(const Directions& queries, const Directions& keys, int64_t k, std
   const int64_t block_size = query_block(queries.size(), threads);
   const int64_t blocks = (queries.size() + block_size - 1) / block_size;
   const std::optional<CoarseKeys> coarse = CoarseKeys::of(kernel, keys, queries.size(), threads);
-#pragma omp parallel num_threads(threads)
-  {
+  share_tasks(threads, blocks, 1, [&](Tasks& tasks) {
     TopkBlock<T> search(kernel, queries, keys, coarse ? &*coarse : nullptr, k);
     std::vector<T> scores_of_row(static_cast<size_t>(k));
-#pragma omp for schedule(dynamic)
-    for (int64_t block = 0; block < blocks; ++block) {
+    tasks.each([&](int64_t block) {
       const int64_t begin = block * block_size;
       const int64_t count = std::min(block_size, queries.size() - begin);
       search.run(begin, count);
@@ -128,8 +126,8 @@ void find_topk(const Directions& queries, const Directions& keys, int64_t k, std
         (kernel.*Arithmetic<T>::narrow)(dtype, scores_of_row.data(), static_cast<int64_t>(best.size()),
                                         values + row * k * element_size(dtype));
       }
-    }
-  }
+    });
+  });
 }
 
 }  // namespace
@@ -140,7 +138,7 @@ std::tuple<Tensor, Tensor> cosine_topk_cpu(const Tensor& queries, const Tensor& 
   const Tensor key_rows = with_dense_rows(keys);
   const Directions query_side = unit_directions(view_of(query_rows, "queries"), "queries");
   const Directions key_side = unit_directions(view_of(key_rows, "keys"), "keys");
-  Tensor values = torch::stable::new_empty(queries, {queries.size(0), k});
+  Tensor values = new_tensor(queries, {queries.size(0), k});
   Tensor indices = new_indices(queries, {queries.size(0), k});
   // Slots that stay unused: no similarity.
   torch::stable::fill_(values, -std::numeric_limits<double>::infinity());

@@ -1,10 +1,7 @@
 #include "csr_indices.h"
 
-#include <algorithm>
-#include <limits>
-
 #include "../common/check.h"
-#include "threads.h"
+#include "parallel.h"
 
 namespace salt {
 namespace {
@@ -31,14 +28,13 @@ void check_csr_indices(const CsrView& csr) {
     SALT_CHECK(csr.crow[row] <= csr.crow[row + 1], "crow_indices: found a fall after row ", row,
                ", expected numbers that never fall");
   }
-  int64_t bad_row = std::numeric_limits<int64_t>::max();
-#pragma omp parallel for schedule(static) reduction(min : bad_row) num_threads(threads_for(csr.nnz))
-  for (int64_t row = 0; row < csr.rows; ++row) {
+  Least bad_row;
+  share_evenly(threads_for(csr.nnz), csr.rows, [&](int64_t row) {
     if (!row_is_canonical(csr, row)) {
-      bad_row = std::min(bad_row, row);
+      bad_row.tell(row);
     }
-  }
-  SALT_CHECK(bad_row >= csr.rows, "col_indices: found columns of row ", bad_row,
+  });
+  SALT_CHECK(bad_row.value() >= csr.rows, "col_indices: found columns of row ", bad_row.value(),
              " that are out of order, repeated or out of range, expected strictly ascending columns in 0..",
              csr.cols - 1);
 }

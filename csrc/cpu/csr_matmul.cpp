@@ -4,8 +4,8 @@
 
 #include "combine.h"
 #include "csr_indices.h"
+#include "parallel.h"
 #include "row_groups.h"
-#include "threads.h"
 
 namespace salt {
 namespace {
@@ -17,32 +17,30 @@ void matmul(const CsrView& csr, const Tensor& values, const MatrixView& dense, s
   const std::byte* value_data = static_cast<const std::byte*>(values.const_data_ptr());
   const int64_t row_bytes = dense.cols * element_size(dense.dtype);
   const std::vector<int64_t> order = rows_by_neighbours(csr);
-#pragma omp parallel num_threads(threads_for(static_cast<double>(csr.nnz) * dense.cols))
-  {
+  share_tasks(threads_for(static_cast<double>(csr.nnz) * dense.cols), csr.rows, 32, [&](Tasks& tasks) {
     RowCombiner<T> combiner(kernel);
-#pragma omp for schedule(dynamic, 32)
-    for (int64_t i = 0; i < csr.rows; ++i) {
+    tasks.each([&](int64_t i) {
       const int64_t row = order[static_cast<size_t>(i)];
       const int64_t k = csr.size(row);
       (kernel.*Arithmetic<T>::widen)(value_dtype, value_data + csr.begin(row) * element_size(value_dtype), k,
                                      combiner.weights(k));
       combiner.combine(dense, csr.row(row), k, out + row * row_bytes);
-    }
-  }
+    });
+  });
 }
 
 }  // namespace
 
 Tensor csr_matmul_cpu(const Tensor& crow, const Tensor& col, const Tensor& values, const Tensor& dense) {
   validate_csr_matmul(crow, col, values, dense);
-  const Tensor crow_dense = torch::stable::contiguous(crow);
-  const Tensor col_dense = torch::stable::contiguous(col);
-  const Tensor value_dense = torch::stable::contiguous(values);
+  const Tensor crow_dense = packed(crow);
+  const Tensor col_dense = packed(col);
+  const Tensor value_dense = packed(values);
   const Tensor dense_rows = with_dense_rows(dense);
   const MatrixView dense_view = view_of(dense_rows, "dense");
   const CsrView csr = view_of_csr(crow_dense, col_dense, dense.size(0));
   check_csr_indices(csr);
-  Tensor out = torch::stable::new_empty(dense, {csr.rows, dense.size(1)});
+  Tensor out = new_tensor(dense, {csr.rows, dense.size(1)});
   std::byte* data = static_cast<std::byte*>(out.mutable_data_ptr());
   if (dense_view.dtype == DType::kFloat64 || dtype_of(values, "values") == DType::kFloat64) {
     matmul<double>(csr, value_dense, dense_view, data);
@@ -54,8 +52,8 @@ Tensor csr_matmul_cpu(const Tensor& crow, const Tensor& col, const Tensor& value
 
 Tensor csr_sampled_matmul_cpu(const Tensor& crow, const Tensor& col, const Tensor& lhs, const Tensor& rhs) {
   validate_csr_sampled_matmul(crow, col, lhs, rhs);
-  const Tensor crow_dense = torch::stable::contiguous(crow);
-  const Tensor col_dense = torch::stable::contiguous(col);
+  const Tensor crow_dense = packed(crow);
+  const Tensor col_dense = packed(col);
   const Tensor lhs_rows = with_dense_rows(lhs);
   const Tensor rhs_rows = with_dense_rows(rhs);
   const MatrixView lhs_view = view_of(lhs_rows, "lhs");
@@ -63,16 +61,14 @@ Tensor csr_sampled_matmul_cpu(const Tensor& crow, const Tensor& col, const Tenso
   const CsrView csr = view_of_csr(crow_dense, col_dense, rhs.size(0));
   check_csr_indices(csr);
   const bool wide = lhs_view.dtype == DType::kFloat64;
-  Tensor values = torch::stable::new_empty(lhs, {csr.nnz}, wide ? ScalarType::Double : ScalarType::Float);
+  Tensor values = new_tensor(lhs, {csr.nnz}, wide ? ScalarType::Double : ScalarType::Float);
   void* data = values.mutable_data_ptr();
   const Kernels& kernel = kernels();
   const size_t width = static_cast<size_t>(lhs_view.cols);
-#pragma omp parallel num_threads(threads_for(static_cast<double>(csr.nnz) * lhs_view.cols))
-  {
+  share_tasks(threads_for(static_cast<double>(csr.nnz) * lhs_view.cols), csr.rows, 64, [&](Tasks& tasks) {
     std::vector<double> left(width);
     std::vector<double> right(width);
-#pragma omp for schedule(dynamic, 64)
-    for (int64_t row = 0; row < csr.rows; ++row) {
+    tasks.each([&](int64_t row) {
       kernel.widen_f64(lhs_view.dtype, lhs_view.row(row), lhs_view.cols, left.data());
       for (int64_t e = csr.crow[row]; e < csr.crow[row + 1]; ++e) {
         kernel.widen_f64(rhs_view.dtype, rhs_view.row(csr.col[e]), rhs_view.cols, right.data());
@@ -83,8 +79,8 @@ Tensor csr_sampled_matmul_cpu(const Tensor& crow, const Tensor& col, const Tenso
           static_cast<float*>(data)[e] = static_cast<float>(value);
         }
       }
-    }
-  }
+    });
+  });
   return values;
 }
 

@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "../common/check.h"
+#include "parallel.h"
 #include "simd/kernels.h"
-#include "threads.h"
 
 namespace salt {
 namespace {
@@ -52,20 +51,19 @@ double row_norm(const Kernels& kernel, const MatrixView& matrix, int64_t row) {
 std::vector<double> finite_norms(const MatrixView& matrix, const char* argument, const std::vector<char>& used = {}) {
   const Kernels& kernel = kernels();
   std::vector<double> norms(static_cast<size_t>(matrix.rows));
-  int64_t bad_row = std::numeric_limits<int64_t>::max();
-#pragma omp parallel for schedule(static) reduction(min : bad_row) \
-    num_threads(threads_for(static_cast<double>(matrix.rows) * matrix.cols))
-  for (int64_t row = 0; row < matrix.rows; ++row) {
+  Least bad_row;
+  share_evenly(threads_for(static_cast<double>(matrix.rows) * matrix.cols), matrix.rows, [&](int64_t row) {
     if (!used.empty() && used[static_cast<size_t>(row)] == 0) {
-      continue;
+      return;
     }
     const double norm = row_norm(kernel, matrix, row);
     norms[static_cast<size_t>(row)] = norm;
     if (norm == kNotFinite) {
-      bad_row = std::min(bad_row, row);
+      bad_row.tell(row);
     }
-  }
-  SALT_CHECK(bad_row >= matrix.rows, argument, ": found NaN or infinity in row ", bad_row, ", expected finite values");
+  });
+  SALT_CHECK(bad_row.value() >= matrix.rows, argument, ": found NaN or infinity in row ", bad_row.value(),
+             ", expected finite values");
   return norms;
 }
 

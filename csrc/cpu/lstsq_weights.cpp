@@ -8,7 +8,7 @@
 #include "csr_indices.h"
 #include "directions.h"
 #include "group_solver.h"
-#include "threads.h"
+#include "parallel.h"
 
 namespace salt {
 namespace {
@@ -52,8 +52,8 @@ Tensor lstsq_weights_cpu(const Tensor& crow, const Tensor& col, const Tensor& qu
                          const std::optional<Tensor>& sample_weights, double ridge, bool intercept,
                          std::optional<double> rcond) {
   validate_lstsq_weights(crow, col, queries, anchors, sample_weights, ridge, rcond);
-  const Tensor crow_dense = torch::stable::contiguous(crow);
-  const Tensor col_dense = torch::stable::contiguous(col);
+  const Tensor crow_dense = packed(crow);
+  const Tensor col_dense = packed(col);
   const Tensor query_rows = with_dense_rows(queries);
   const Tensor anchor_rows = with_dense_rows(anchors);
   const MatrixView query_view = view_of(query_rows, "queries");
@@ -64,27 +64,26 @@ Tensor lstsq_weights_cpu(const Tensor& crow, const Tensor& col, const Tensor& qu
   check_used_rows(csr, anchor_view);
   std::vector<double> p;
   if (sample_weights) {
-    const Tensor dense = torch::stable::contiguous(*sample_weights);
+    const Tensor dense = packed(*sample_weights);
     p = checked_sample_weights(csr, dense.const_data_ptr(), dtype_of(dense, "sample_weights"));
   }
 
-  Tensor values = torch::stable::new_empty(queries, {csr.nnz});
+  Tensor values = new_tensor(queries, {csr.nnz});
   std::byte* value_data = static_cast<std::byte*>(values.mutable_data_ptr());
   const Kernels& kernel = kernels();
   const RowGroups groups = group_rows(csr);
-#pragma omp parallel num_threads(threads_for(solve_size(csr, anchor_view.cols)))
-  {
+  const int threads = threads_for(solve_size(csr, anchor_view.cols));
+  share_tasks(threads, groups.count(), 1, [&](Tasks& tasks) {
     GroupSolver solver(kernel, anchor_view, {ridge, intercept, rcond.value_or(-1)});
-#pragma omp for schedule(dynamic)
-    for (int64_t group = 0; group < groups.count(); ++group) {
+    tasks.each([&](int64_t group) {
       solver.run(
           csr, groups.rows(group), p.empty() ? nullptr : p.data(), [&](int64_t row) { return query_view.row(row); },
           [&](int64_t row, const double* weights) {
             kernel.narrow_f64(query_view.dtype, weights, csr.size(row),
                               value_data + csr.begin(row) * element_size(query_view.dtype));
           });
-    }
-  }
+    });
+  });
   return values;
 }
 

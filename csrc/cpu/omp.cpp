@@ -2,13 +2,14 @@
 
 #include <torch/csrc/stable/library.h>
 
+#include <array>
 #include <optional>
 #include <tuple>
 
 #include "coarse_correlations.h"
 #include "directions.h"
+#include "parallel.h"
 #include "pursuit.h"
-#include "threads.h"
 #include "tiles.h"
 
 namespace salt {
@@ -132,11 +133,9 @@ void pursue(const MatrixView& queries, const Directions& atoms, int64_t k, doubl
   const std::optional<CoarseKeys> coarse = CoarseKeys::of(kernel, atoms, queries.rows * k, threads);
   const int64_t block_size = coarse ? even_block(queries.rows, threads) : query_block(queries.rows, threads);
   const int64_t blocks = (queries.rows + block_size - 1) / block_size;
-#pragma omp parallel num_threads(threads)
-  {
+  share_tasks(threads, blocks, 1, [&](Tasks& tasks) {
     PursuitBlock<T> block_pursuit(kernel, atoms, coarse ? &*coarse : nullptr);
-#pragma omp for schedule(dynamic)
-    for (int64_t block = 0; block < blocks; ++block) {
+    tasks.each([&](int64_t block) {
       const int64_t begin = block * block_size;
       const int64_t count = std::min(block_size, queries.rows - begin);
       block_pursuit.run(queries, begin, count, k, tolerance);
@@ -146,8 +145,8 @@ void pursue(const MatrixView& queries, const Directions& atoms, int64_t k, doubl
         kernel.narrow_f64(queries.dtype, done.weights().data(), static_cast<int64_t>(done.weights().size()),
                           weights + (begin + i) * k * element_size(queries.dtype));
       }
-    }
-  }
+    });
+  });
 }
 
 }  // namespace
@@ -160,7 +159,8 @@ std::tuple<Tensor, Tensor> omp_cpu(const Tensor& queries, const Tensor& atoms, i
   check_finite(query_view, "queries");
   const Directions atom_side = raw_directions(view_of(atom_rows, "atoms"), "atoms");
   Tensor indices = new_indices(queries, {queries.size(0), k});
-  Tensor weights = torch::stable::new_zeros(queries, {queries.size(0), k});
+  const std::array<int64_t, 2> shape{queries.size(0), k};
+  Tensor weights = allocated(queries, [&] { return torch::stable::new_zeros(queries, shape); });
   int64_t* index_data = indices_data(indices);
   std::fill(index_data, index_data + indices.numel(), -1);
   std::byte* weight_data = static_cast<std::byte*>(weights.mutable_data_ptr());

@@ -13,7 +13,8 @@ std::vector<int64_t> rows_by_neighbours(const CsrView& csr) {
   // Of equally common columns the first, so that rows still agree.
   const auto rarer = [&](int64_t a, int64_t b) { return uses[static_cast<size_t>(a)] < uses[static_cast<size_t>(b)]; };
   std::vector<int64_t> group(static_cast<size_t>(csr.rows), 0);
-  std::vector<int64_t> position(static_cast<size_t>(csr.cols) + 1, 0);  // where the next row of each group goes
+  // Where the next row of each group goes. Rows without entries count to the first column, even if there is none.
+  std::vector<int64_t> position(static_cast<size_t>(std::max<int64_t>(csr.cols, 1)) + 1, 0);
   for (int64_t row = 0; row < csr.rows; ++row) {
     int64_t& column = group[static_cast<size_t>(row)];
     if (csr.size(row) > 0) {

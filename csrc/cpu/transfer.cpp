@@ -5,13 +5,14 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <mutex>
 #include <vector>
 
 #include "combine.h"
 #include "directions.h"
 #include "group_solver.h"
+#include "parallel.h"
 #include "sparsemax_row.h"
-#include "threads.h"
 
 namespace salt {
 namespace {
@@ -60,8 +61,8 @@ Supports next_batch(const Inputs& in, const CoarseKeys* coarse, int threads, std
   const int64_t block_size = query_block(queries, threads);
   std::atomic<int64_t> entries{0};
   Supports batch;
-#pragma omp parallel num_threads(threads)
-  {
+  std::mutex one_at_a_time;
+  on_each_thread(threads, [&] {
     SparsemaxBlock<Aux> search(kernel, in.aux_new, in.aux_shared, coarse, in.temperature);
     Supports found;
     std::vector<int64_t> support;
@@ -84,9 +85,9 @@ Supports next_batch(const Inputs& in, const CoarseKeys* coarse, int threads, std
         entries += static_cast<int64_t>(support.size());
       }
     }
-#pragma omp critical
+    const std::lock_guard<std::mutex> lock(one_at_a_time);
     batch.append(found);
-  }
+  });
   return batch;
 }
 
@@ -96,12 +97,10 @@ void solve_batch(const Inputs& in, int threads, const Supports& batch, std::byte
   const int64_t row_bytes = in.source_shared.cols * element_size(in.source_shared.dtype);
   const CsrView csr = batch.view(in.donor_shared.rows);
   const RowGroups groups = group_rows(csr);
-#pragma omp parallel num_threads(threads)
-  {
+  share_tasks(threads, groups.count(), 1, [&](Tasks& tasks) {
     GroupSolver solver(kernel, in.donor_shared, in.options);
     RowCombiner<Sum> combiner(kernel);
-#pragma omp for schedule(dynamic)
-    for (int64_t group = 0; group < groups.count(); ++group) {
+    tasks.each([&](int64_t group) {
       solver.run(
           csr, groups.rows(group), in.options.intercept ? batch.p.data() : nullptr,
           [&](int64_t row) { return in.donor_new.row(batch.rows[static_cast<size_t>(row)]); },
@@ -110,8 +109,8 @@ void solve_batch(const Inputs& in, int threads, const Supports& batch, std::byte
             std::copy_n(weights, k, combiner.weights(k));
             combiner.combine(in.source_shared, csr.row(row), k, out + batch.rows[static_cast<size_t>(row)] * row_bytes);
           });
-    }
-  }
+    });
+  });
 }
 
 // Aux: arithmetic of the similarities; Sum: of the weighted sums of source rows.
@@ -147,7 +146,7 @@ Tensor transfer_cpu(const Tensor& aux_new, const Tensor& aux_shared, const Tenso
   check_finite(in.donor_shared, "donor_shared");
   check_finite(in.source_shared, "source_shared");
 
-  Tensor out = torch::stable::new_empty(source_shared, {aux_new.size(0), source_shared.size(1)});
+  Tensor out = new_tensor(source_shared, {aux_new.size(0), source_shared.size(1)});
   std::byte* data = static_cast<std::byte*>(out.mutable_data_ptr());
   // Rows without a direction are never visited: all bits zero is 0.0 in every dtype.
   std::memset(data, 0, static_cast<size_t>(out.numel() * element_size(in.source_shared.dtype)));

@@ -7,6 +7,8 @@
 #include <torch/headeronly/core/ScalarType.h>
 
 #include <cmath>
+#include <exception>
+#include <new>
 #include <optional>
 
 #include "../common/check.h"
@@ -84,13 +86,39 @@ inline void check_option(bool good, const char* argument, double found, const ch
   SALT_CHECK(good, argument, ": found ", found, ", expected ", expected);
 }
 
+// What `make` makes of checked arguments. torch's stable ABI says no more than that a call failed; on a CPU, which has
+// no errors of earlier kernels to report, it was the memory.
+template <class Make>
+Tensor allocated(const Tensor& like, const Make& make) {
+  try {
+    return make();
+  } catch (const std::exception&) {
+    if (like.is_cpu()) {
+      throw std::bad_alloc();
+    }
+    throw;
+  }
+}
+
+inline Tensor packed(const Tensor& tensor) {
+  return allocated(tensor, [&] { return torch::stable::contiguous(tensor); });
+}
+
+inline Tensor new_tensor(const Tensor& like, torch::headeronly::IntHeaderOnlyArrayRef shape,
+                         std::optional<ScalarType> dtype = std::nullopt) {
+  return allocated(like, [&] { return torch::stable::new_empty(like, shape, dtype); });
+}
+
 // Elements of a row must be adjacent; rows need not be. Only a matrix that breaks this is copied.
 inline Tensor with_dense_rows(const Tensor& matrix) {
-  return matrix.stride(1) == 1 || matrix.size(1) <= 1 ? matrix : torch::stable::contiguous(matrix);
+  return matrix.stride(1) == 1 || matrix.size(1) <= 1 ? matrix : packed(matrix);
 }
 
 inline MatrixView view_of(const Tensor& matrix, const char* argument) {
-  return {matrix.const_data_ptr(), dtype_of(matrix, argument), matrix.size(0), matrix.size(1), matrix.stride(0)};
+  // A stride that leads nowhere may be any number, and the product with a row's index must not overflow.
+  const bool strided = matrix.size(0) > 1 && matrix.size(1) > 0;
+  return {matrix.const_data_ptr(), dtype_of(matrix, argument), matrix.size(0), matrix.size(1),
+          strided ? matrix.stride(0) : matrix.size(1)};
 }
 
 inline CsrView view_of_csr(const Tensor& crow, const Tensor& col, int64_t columns) {
@@ -99,7 +127,7 @@ inline CsrView view_of_csr(const Tensor& crow, const Tensor& col, int64_t column
 }
 
 inline Tensor new_indices(const Tensor& like, torch::headeronly::IntHeaderOnlyArrayRef shape) {
-  return torch::stable::new_empty(like, shape, ScalarType::Long);
+  return new_tensor(like, shape, ScalarType::Long);
 }
 
 inline int64_t* indices_data(const Tensor& tensor) { return static_cast<int64_t*>(tensor.mutable_data_ptr()); }
