@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from salt_ext.checkpoint.names import PLAN_FILE
 from salt_ext.errors import InputError
-from salt_ext.pipeline import PLAN_FILE
+from salt_ext.paths import expanded
 from salt_ext.plan import Provenance, TransferPlan
 from salt_ext.vocab import Vocabulary, load_tokenizer
 
@@ -53,7 +54,7 @@ def explain(output: str | Path, tokens: Sequence[str]) -> list[Explanation]:
     Raises:
         InputError: the folder has no plan or no tokenizer, or a token is not in its vocabulary.
     """
-    folder = Path(output).expanduser()
+    folder = expanded(output)
     if not (folder / PLAN_FILE).is_file():
         raise InputError(f"{folder} has no {PLAN_FILE}; expected the output folder of salt-ext transfer")
     plan = TransferPlan.load(folder / PLAN_FILE)

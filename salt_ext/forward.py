@@ -22,6 +22,7 @@ import transformers
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
+from salt_ext.checkpoint.adapters import without_adapter
 from salt_ext.checkpoint.layout import find_layout, read_json_object
 from salt_ext.errors import OutputError
 from salt_ext.machine import forget_pages
@@ -200,14 +201,15 @@ def _load(folder: Path, options: _Options) -> tuple[transformers.PreTrainedModel
         cut["config"], layers = shallow_config(folder, trust_remote_code=trust_remote_code)
     # What the files do not hold is drawn at random, so both models must draw from the same seed.
     torch.manual_seed(0)
-    model, report = loader.from_pretrained(
-        folder,
-        dtype=dtype or "auto",
-        local_files_only=True,
-        trust_remote_code=trust_remote_code,
-        output_loading_info=True,
-        **cut,
-    )
+    with without_adapter(folder) as place:
+        model, report = loader.from_pretrained(
+            place,
+            dtype=dtype or "auto",
+            local_files_only=True,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+            **cut,
+        )
     for parameter in model.parameters():
         if dtype is not None and parameter.is_floating_point():
             # Modules that the family keeps in float32 would get exact weights here, and rounded ones from the output.

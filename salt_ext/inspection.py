@@ -117,7 +117,7 @@ def warnings_of(pair: Pair, anchors: Anchors, *, texts: Mapping[str, Sequence[st
         texts: lines of text by name; those that the new tokenizer changes are counted.
     """
     target = pair.target.vocabulary
-    found = list(pair.target.warnings)
+    found = [*pair.source.checkpoint.companions().warnings, *pair.target.warnings]
     lost = lost_features(pair.target.tokenizer)
     if lost:
         kept = f"{', '.join(lost[:-1])} and {lost[-1]}" if len(lost) > 1 else lost[0]

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from salt_ext import report
 from salt_ext.apply import new_tensors, read_rows
-from salt_ext.checkpoint import check_output, write_checkpoint
+from salt_ext.checkpoint import check_write, write_checkpoint
+from salt_ext.checkpoint.names import PLAN_FILE, REPORT_FILE
 from salt_ext.device import AUTO, Placement
 from salt_ext.forward import forward_check
 from salt_ext.inputs import Model, Pair, PairOptions, match_pair, moved_configs, moved_rows, open_pair
@@ -31,8 +32,6 @@ from salt_ext.vocab import Anchors, Level
 
 # The forward pass loads the whole model; no other step's memory grows with it.
 _SHARE_FOR_FORWARD = 4
-PLAN_FILE = "salt_plan.safetensors"
-REPORT_FILE = "salt_report.json"
 
 
 @dataclass(frozen=True)
@@ -144,8 +143,8 @@ def transfer(
         with clock.step("open the models"):
             vectors = None if aux == DONOR_AUX else open_vectors(aux)
             pair = open_pair(source, donor, settings.models)
-            folders = [pair.source.checkpoint.folder, pair.donor.checkpoint.folder]
-            resolved = check_output(Path(output), inputs=folders, force=force)
+            inputs = [pair.donor.checkpoint.folder, *settings.input_paths()]
+            resolved = check_write(pair.source.checkpoint, Path(output), inputs=inputs, force=force)
         return _Job(settings, pair, vectors, resolved, clock, Placement(settings.torch_device())).run(force=force)
 
 
@@ -199,6 +198,7 @@ class _Job:
                     donor=donor,
                     after=after,
                     checks=checks,
+                    left_out=[name for name in checkpoint.companions().left_out if not (folder / name).exists()],
                     warnings=[*warnings, *self.placement.warnings],
                     seconds=clock.seconds,
                     devices=self.placement.ran,

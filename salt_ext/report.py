@@ -18,7 +18,8 @@ from rich.table import Table
 from torch import Tensor
 
 from salt_ext._loader import cpu_isa
-from salt_ext.errors import OutputError
+from salt_ext.listing import listed
+from salt_ext.outputs import write_anew
 from salt_ext.plan import Provenance, TransferPlan
 from salt_ext.vocab import Anchors, Vocabulary
 
@@ -34,6 +35,7 @@ _PACKAGES = ("salt-ext", "torch", "transformers", "tokenizers", "safetensors", "
 # The list is there to be looked through by a person; its full length stands beside it.
 _LISTED_TOKENS = 1000
 _QUANTILES = {"min": 0.0, "p05": 0.05, "median": 0.5, "p95": 0.95, "max": 1.0}
+_SHOWN_FILES = 10
 _HASHED_FILES = ("config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 
 
@@ -51,6 +53,7 @@ def build_report(
     donor: TableFacts | None,
     after: Mapping[str, Tensor],
     checks: Sequence[str],
+    left_out: Sequence[str],
     warnings: Sequence[str],
     seconds: Mapping[str, float],
     devices: Mapping[str, str],
@@ -71,6 +74,7 @@ def build_report(
         donor: facts of the donor's table; None where the method did not read it.
         after: for each new tensor the norms of its rows, float64 [target rows].
         checks: what was verified.
+        left_out: names of what lies in the source's folder and is nothing of the new model.
         warnings: sentences for the user.
         seconds: wall time by step.
         devices: where the ops ran, by step.
@@ -116,6 +120,10 @@ def build_report(
             "count": len(sampled),
             "listed": [[number, target.tokens[number]] for number in sampled[:_LISTED_TOKENS]],
         },
+        "files": {
+            "copied": [file.name for file in pair.source.checkpoint.companions().kept],
+            "left_out": list(left_out),
+        },
         "checks": list(checks),
         "warnings": list(warnings),
         "seconds": {name: round(value, 4) for name, value in seconds.items()},
@@ -130,10 +138,7 @@ def write_report(report: Mapping[str, Any], file: Path) -> None:
         OutputError: the file cannot be written.
     """
     text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"the report cannot be written to {file}: {error.strerror}") from error
+    write_anew(file, text.encode())
 
 
 def print_summary(report: Mapping[str, Any], output: Path, console: Console) -> None:
@@ -163,6 +168,8 @@ def print_summary(report: Mapping[str, Any], output: Path, console: Console) -> 
     console.print(
         f"{report['method']['name']}: {seconds:.1f} s on {devices}, peak memory {memory / 1e6:,.0f} MB", highlight=False
     )
+    if left_out := report["files"]["left_out"]:
+        console.print(f"not taken over from the source's folder: {listed(left_out, _SHOWN_FILES)}", markup=False)
     for warning in report["warnings"]:
         console.print(f"warning: {warning}", style="yellow", markup=False)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, get_args
 
 import torch
@@ -12,6 +13,7 @@ from salt_ext.device import choose_device
 from salt_ext.errors import InputError
 from salt_ext.inputs import PairOptions
 from salt_ext.methods import Method, make_method
+from salt_ext.vectors import file_of
 from salt_ext.vocab import Level
 
 DONOR_AUX = "donor"
@@ -65,6 +67,15 @@ class Settings:
     def torch_device(self) -> torch.device:
         """Where the ops run."""
         return choose_device(self.device)
+
+    def input_paths(self) -> list[Path]:
+        """All files and folders that the options name, whether or not they exist; the two models are not among them."""
+        method: Any = self.make_method()
+        chosen = [getattr(method, option.name) for option in fields(method)]
+        given = [path for path in (self.models.tokenizer, self.models.token_map) if path is not None]
+        given += [value for value in chosen if isinstance(value, Path)]
+        given += [file for spec in (self.aux, *chosen) if (file := file_of(spec)) is not None]
+        return [Path(path) for path in given]
 
     def as_json(self) -> dict[str, Any]:
         """For the report: every option as it was given."""

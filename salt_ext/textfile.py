@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from salt_ext.errors import InputError
+from salt_ext.paths import require_regular
 
 
 def read_lines(file: Path, *, max_bytes: int | None = None) -> list[str]:
@@ -17,6 +18,7 @@ def read_lines(file: Path, *, max_bytes: int | None = None) -> list[str]:
     Raises:
         InputError: it cannot be read, is not UTF-8, or holds no text.
     """
+    require_regular(file, "text")
     try:
         with file.open("rb") as stream:
             data = stream.read(-1 if max_bytes is None else max_bytes)

@@ -58,20 +58,50 @@ def test_clones_where_the_file_system_can(file, tmp_path, monkeypatch):
     assert (tmp_path / "clone").stat().st_size == 0  # the system, which the test stands in for, would have filled it
 
 
-def test_permissions_are_those_of_a_new_file(file, tmp_path):
-    file.chmod(0o400)
-    (tmp_path / "new").touch()
-    copy_file(file, tmp_path / "copy", link=False, advance=lambda _: None)
-    assert (tmp_path / "copy").stat().st_mode == (tmp_path / "new").stat().st_mode
+@pytest.mark.parametrize(
+    ("before", "after"), [(0o400, 0o600), (0o600, 0o600), (0o640, 0o640), (0o644, 0o644), (0o777, 0o644)]
+)
+def test_nobody_may_read_a_copy_who_may_not_read_the_file(file, tmp_path, before, after):
+    file.chmod(before)
+    mask = os.umask(0o022)
+    try:
+        copy_file(file, tmp_path / "copy", link=False, advance=lambda _: None)
+    finally:
+        os.umask(mask)
+    assert (tmp_path / "copy").stat().st_mode & 0o7777 == after
 
 
 def test_links(file, tmp_path):
-    (tmp_path / "cached").symlink_to(file)
-    copy_file(tmp_path / "cached", tmp_path / "linked", link=True, advance=lambda _: None)
-    assert not (tmp_path / "linked").is_symlink()
+    copy_file(file, tmp_path / "linked", link=True, advance=lambda _: None)
     assert (tmp_path / "linked").stat().st_ino == file.stat().st_ino
     with pytest.raises(InputError, match="missing cannot be read: No such file"):
         copy_file(tmp_path / "missing", tmp_path / "other", link=True, advance=lambda _: None)
+
+
+def test_what_a_symbolic_link_leads_to_is_not_linked(file, tmp_path):
+    (tmp_path / "cached").symlink_to(file)
+    copy_file(tmp_path / "cached", tmp_path / "copied", link=True, advance=lambda _: None)
+    assert not (tmp_path / "copied").is_symlink()
+    assert (tmp_path / "copied").stat().st_ino != file.stat().st_ino
+    assert (tmp_path / "copied").read_bytes() == file.read_bytes()
+
+
+def test_the_hub_cache_without_symbolic_links_is_not_linked(file, tmp_path):
+    cached = tmp_path / "models--org--name" / "snapshots" / "0123" / "file"
+    cached.parent.mkdir(parents=True)
+    file.rename(cached)
+    copy_file(cached, tmp_path / "copied", link=True, advance=lambda _: None)
+    assert cached.stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_an_existing_file_is_never_written_to(file, tmp_path, link):
+    (tmp_path / "precious").write_bytes(b"precious")
+    (tmp_path / "link").symlink_to(tmp_path / "precious")
+    for name in ("precious", "link"):
+        with pytest.raises(FileExistsError):
+            copy_file(file, tmp_path / name, link=link, advance=lambda _: None)
+    assert (tmp_path / "precious").read_bytes() == b"precious"
 
 
 def test_links_end_at_the_device(file, small_disk):
@@ -97,12 +127,7 @@ def write(source: Checkpoint, output: Path, tokenizer: object, **options: object
 def test_only_untouched_files_are_linked(make_checkpoint, tokenizer, tmp_path):
     folder, model = make_checkpoint("llama-untied", max_shard_size="20KB")
     (folder / "LICENSE").write_text("free")
-    # As the hub's cache lays models out: links to files elsewhere.
-    cache = tmp_path / "cache"
-    cache.mkdir()
-    for file in folder.iterdir():
-        (cache / file.name).symlink_to(file)
-    source = Checkpoint.open(cache)
+    source = Checkpoint.open(folder)
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     told = []
     write(source, tmp_path / "out", tokenizer, link=True, advance=lambda *step: told.append(step))
@@ -121,7 +146,7 @@ def test_only_untouched_files_are_linked(make_checkpoint, tokenizer, tmp_path):
 
 def test_the_disk_needs_no_room_for_links(make_checkpoint, tokenizer, tmp_path, monkeypatch):
     folder, _ = make_checkpoint("llama-untied", max_shard_size="20KB")
-    (folder / "vocabulary.dat").write_bytes(bytes(1 << 20))
+    (folder / "LICENSE.txt").write_bytes(bytes(1 << 20))
     source = Checkpoint.open(folder)
     real, free = shutil.disk_usage(tmp_path), (64 << 20) + (1 << 19)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: real._replace(free=free))
@@ -137,6 +162,6 @@ def test_without_links_where_the_device_ends(make_checkpoint, tokenizer, small_d
     write(source, small_disk / "out", tokenizer, link=True)
     for file in folder.glob("model-*.safetensors"):
         assert (small_disk / "out" / file.name).stat().st_dev == small_disk.stat().st_dev
-    (folder / "vocabulary.dat").write_bytes(bytes(1 << 20))
+    (folder / "LICENSE.txt").write_bytes(bytes(1 << 20))
     with pytest.raises(OutputError, match="is too full"):
         write(source, small_disk / "second", tokenizer, link=True)

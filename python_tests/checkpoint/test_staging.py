@@ -163,13 +163,6 @@ def test_check_output(tmp_path):
     existing.mkdir()
     refused(existing, "exists already", force=False)
     assert check_output(existing, inputs=[source], force=True) == existing.resolve()
-    (existing / "thesis.txt").touch()
-    refused(existing, "is not a model folder")
-    (existing / "config.json").touch()
-    assert check_output(existing, inputs=[source], force=True) == existing.resolve()
-    file = tmp_path / "file"
-    file.touch()
-    refused(file, "is not a model folder")
     assert check_output(tmp_path / "source2", inputs=[source], force=False) == (tmp_path / "source2").resolve()
 
 

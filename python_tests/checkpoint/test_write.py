@@ -150,8 +150,16 @@ def test_duplicates_of_a_tied_table_are_left_out(make_checkpoint, tokenizer, tmp
 
 def test_companion_files(make_checkpoint, tokenizer, tmp_path):
     folder, _ = make_checkpoint("llama-tied")
-    kept = ["LICENSE", "NOTICE.txt", "preprocessor_config.json", "modeling_custom.py"]
-    left = ["README.md", ".gitattributes", "tokenizer.model", "spiece.model", "vocab.txt", "merges.txt"]
+    kept = ["LICENSE", "NOTICE.txt", "preprocessor_config.json"]
+    left = [
+        "modeling_custom.py",
+        "README.md",
+        ".gitattributes",
+        "tokenizer.model",
+        "spiece.model",
+        "vocab.txt",
+        "merges.txt",
+    ]
     left += ["pytorch_model.bin", "tf_model.h5", "consolidated.safetensors", "model.gguf", "chat_template.jinja"]
     left += ["pytorch_model.bin.index.json", "salt_plan.safetensors"]
     for name in [*kept, *left, "tokenizer.json"]:
@@ -247,14 +255,13 @@ def test_disk_that_fills_up(make_checkpoint, tokenizer, tmp_path, small_disk, mo
     }
     with pytest.raises(OutputError, match="out cannot be written: No space left on device"):
         write(source, output, tokenizer, **large)
-    (folder / "preprocessor_config.json").write_bytes(bytes(1_000_000))
+    (folder / "LICENSE").write_bytes(bytes(1_000_000))
+    source = Checkpoint.open(folder)
     with pytest.raises(OutputError, match="out cannot be written: No space left on device"):
         write(source, output, tokenizer)
     # Just so much room that the tokenizer is what does not fit.
     free = shutil.disk_usage(small_disk).free
-    (folder / "preprocessor_config.json").write_bytes(
-        bytes(free - (folder / "model.safetensors").stat().st_size - 8192)
-    )
+    (folder / "LICENSE").write_bytes(bytes(free - (folder / "model.safetensors").stat().st_size - 8192))
     with pytest.raises(OutputError, match=r"(tokenizer cannot be saved|cannot be written).*No space left on device"):
         write(source, output, tokenizer)
     assert not list(small_disk.iterdir())

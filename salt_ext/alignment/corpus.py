@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from salt_ext.errors import InputError
+from salt_ext.paths import expanded, require_regular
 
 # No sentence is this long, and a pair of such lines costs the product of their lengths: they are read as blank.
 LONGEST_LINE = 5_000
@@ -46,7 +47,8 @@ def read_lines(path: str | Path, what: str) -> list[str]:
     Raises:
         InputError: it cannot be read, is not UTF-8, or holds nothing but blanks.
     """
-    file = Path(path).expanduser()
+    file = expanded(path)
+    require_regular(file, what)
     try:
         data = file.read_bytes()
     except OSError as error:

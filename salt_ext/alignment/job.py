@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ from salt_ext.alignment.rows import trans_tokenization
 from salt_ext.alignment.units import Unit
 from salt_ext.errors import InputError, OutputError
 from salt_ext.machine import peak_memory
+from salt_ext.outputs import check_output_file, write_anew
+from salt_ext.paths import is_stream
 from salt_ext.progress import Clock, Progress
 from salt_ext.protocol import build_target
 from salt_ext.vocab import Vocabulary, encode_lines, load_tokenizer, match_vocabularies
@@ -53,6 +56,7 @@ class AlignOptions:
         unit: what is aligned, words or single tokens.
         min_count: pairs of words that translate each other less often are dropped; a dictionary's never are.
         units_file: where to write the texts' units for another program to align.
+        report_file: where `write_report` is to write afterwards; it is checked with the other files.
         trust_remote_code: whether Python code that comes with the tokenizers may run.
     """
 
@@ -62,6 +66,7 @@ class AlignOptions:
     unit: Unit = "word"
     min_count: int = MIN_COUNT
     units_file: Path | None = None
+    report_file: Path | None = None
     trust_remote_code: bool = False
 
 
@@ -116,13 +121,11 @@ def align(
 
     Raises:
         InputError: a tokenizer, a text or an alignment cannot be used, or nothing is aligned.
-        OutputError: the output exists.
+        OutputError: one of the files to make exists, see `check_output_file`, or cannot be written.
     """
     options = options or AlignOptions()
     _require_one_origin(texts, options)
-    for file in (output, options.units_file):
-        if file is not None and file.exists() and not force:
-            raise OutputError(f"output {file} exists; choose another name, or --force to replace it")
+    _check_outputs(texts, output, source, target, options, force=force)
     clock = Clock(progress)
     with clock.step("open the tokenizers"):
         old, new = (_open(name, what, options) for name, what in ((source, "source"), (target, "target")))
@@ -201,8 +204,29 @@ def print_report(found: AlignReport, console: Console) -> None:
 
 
 def write_report(path: Path, found: AlignReport) -> None:
-    """Writes the report as JSON."""
-    path.write_text(json.dumps(asdict(found), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    """Writes the report as JSON.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    write_anew(path, (json.dumps(asdict(found), ensure_ascii=False, indent=2) + "\n").encode())
+
+
+def _check_outputs(
+    texts: tuple[Path, Path] | None, output: Path, source: str, target: str, options: AlignOptions, *, force: bool
+) -> None:
+    """Before any work, and for all files alike: none of them takes the place of another, or of what is read."""
+    inputs = [*(texts or ()), options.pharaoh, options.probabilities, options.dictionary, source, target]
+    files = {"output": output, "write-units": options.units_file, "report": options.report_file}
+    read = [Path(path) for path in inputs if path is not None]
+    seen: dict[str, str] = {}
+    for what, file in files.items():
+        if file is None:
+            continue
+        check_output_file(file, what=what, inputs=read, force=force)
+        other = seen.setdefault(os.path.realpath(file), what)
+        if other != what and not is_stream(file):
+            raise OutputError(f"{what} {file} is {other} as well; expected files of their own")
 
 
 def _open(name: str, what: str, options: AlignOptions) -> Side:

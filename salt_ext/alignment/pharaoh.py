@@ -15,19 +15,27 @@ from salt_ext.alignment.corpus import read_lines
 from salt_ext.alignment.counts import WordCounts
 from salt_ext.alignment.units import UnitText
 from salt_ext.errors import InputError
+from salt_ext.outputs import write_anew
 
 _LINE = re.compile(r"(?:\d{1,9}-\d{1,9}(?:\s+|$))*")
 _SEPARATOR = "|||"
 
 
 def write_units(path: str | Path, source: UnitText, target: UnitText) -> None:
-    """Writes the units of both sides for a program that aligns them."""
+    """Writes the units of both sides for a program that aligns them.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
     # A unit that is itself the separator would end the source's side.
     names = [[name.replace(_SEPARATOR, "||") for name in side.names] for side in (source, target)]
-    with Path(path).open("w", encoding="utf-8", newline="\n") as file:
-        for old, new in zip(source.corpus.lines(), target.corpus.lines(), strict=True):
-            sides = ([names[0][number] for number in old.tolist()], [names[1][number] for number in new.tolist()])
-            file.write(f" {_SEPARATOR} ".join(" ".join(side) for side in sides) + "\n")
+    lines = (
+        f" {_SEPARATOR} ".join(
+            " ".join(names[side][number] for number in units.tolist()) for side, units in enumerate(pair)
+        )
+        for pair in zip(source.corpus.lines(), target.corpus.lines(), strict=True)
+    )
+    write_anew(Path(path), (f"{line}\n".encode() for line in lines))
 
 
 def read_pharaoh(path: str | Path, source: UnitText, target: UnitText) -> WordCounts:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from salt_ext.alignment.corpus import read_lines
 from salt_ext.alignment.counts import TokenCounts, merged
 from salt_ext.errors import InputError
+from salt_ext.outputs import write_anew
 from salt_ext.vocab import Vocabulary
 
 _COLUMNS = "target_id\ttarget\tsource_id\tsource\tcount"
@@ -98,20 +99,20 @@ def write_table(path: str | Path, table: AlignmentTable, source: Vocabulary, tar
         table: what to write.
         source: the source's vocabulary, for the spellings.
         target: the target's.
+
+    Raises:
+        OutputError: it cannot be written; an older file is then as it was.
     """
     file, counts = Path(path), table.counts
     order = np.lexsort((counts.source_ids, -counts.counts, counts.target_ids))
     columns = (counts.target_ids[order].tolist(), counts.source_ids[order].tolist(), counts.counts[order].tolist())
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with draft.open("w", encoding="utf-8", newline="\n") as out:
-            sides = (f"{what} {side.size}:{side.digest}" for what, side in _sides(table))
-            out.write("\t".join(("# salt-ext alignment 1", *sides)) + f"\n{_COLUMNS}\n")
-            for new, old, count in zip(*columns, strict=True):
-                out.write(f"{new}\t{_spelt(target, new)}\t{old}\t{_spelt(source, old)}\t{count}\n")
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
+    sides = (f"{what} {side.size}:{side.digest}" for what, side in _sides(table))
+    header = "\t".join(("# salt-ext alignment 1", *sides)) + f"\n{_COLUMNS}\n"
+    rows = (
+        f"{new}\t{_spelt(target, new)}\t{old}\t{_spelt(source, old)}\t{count}\n"
+        for new, old, count in zip(*columns, strict=True)
+    )
+    write_anew(file, (line.encode() for line in chain([header], rows)))
 
 
 def read_table(path: str | Path) -> AlignmentTable:

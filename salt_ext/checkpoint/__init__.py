@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from salt_ext.checkpoint.config import config_rows, reserved_rows, resized_config
+from salt_ext.checkpoint.destination import check_output
 from salt_ext.checkpoint.folder import Checkpoint
 from salt_ext.checkpoint.header import TensorInfo
+from salt_ext.checkpoint.output_files import check_write
 from salt_ext.checkpoint.padding import padded_rows, padding_multiple
-from salt_ext.checkpoint.staging import check_output
 from salt_ext.checkpoint.tensors import ModelOptions, VocabularyTensors
 from salt_ext.checkpoint.write import NewTensor, write_checkpoint
 
@@ -17,6 +18,7 @@ __all__ = [
     "TensorInfo",
     "VocabularyTensors",
     "check_output",
+    "check_write",
     "config_rows",
     "padded_rows",
     "padding_multiple",

@@ -1,91 +1,89 @@
-"""Which files of the source belong beside the new weights."""
+"""Which files of the source belong beside the new weights: those that the output needs, and no others."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
+from salt_ext.checkpoint.model_code import model_code
+from salt_ext.checkpoint.names import OWN_FILES, is_needed, is_readme, is_tokenizer, is_weights
 from salt_ext.errors import InputError
+from salt_ext.listing import listed
 
-# Written anew.
-_OWN = {
-    "config.json",
-    "generation_config.json",
-    "model.safetensors.index.json",
-    "salt_plan.safetensors",
-    "salt_report.json",
-}
-# The old tokenizer, in every form that transformers and its relatives read.
-_TOKENIZER = {
-    "added_tokens.json",
-    "bpe.codes",
-    "chat_template.jinja",
-    "chat_template.json",
-    "dict.txt",
-    "encoder.json",
-    "merges.txt",
-    "qwen.tiktoken",
-    "sentencepiece.bpe.model",
-    "sentencepiece.model",
-    "source.spm",
-    "special_tokens_map.json",
-    "spiece.model",
-    "target.spm",
-    "tekken.json",
-    "tiktoken.model",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer.model.v3",
-    "tokenizer_config.json",
-    "vocab.bpe",
-    "vocab.json",
-    "vocab.txt",
-}
-# The same weights once more, in another format or for another tool; quantised copies of the old tables.
-_WEIGHTS = {
-    ".safetensors",
-    ".bin",
-    ".pt",
-    ".pth",
-    ".ckpt",
-    ".h5",
-    ".msgpack",
-    ".ot",
-    ".onnx",
-    ".gguf",
-    ".tflite",
-    ".npz",
-}
+ADAPTER_FILE = "adapter_config.json"
 
 
-def companion_files(folder: Path) -> list[Path]:
-    """The files of a model folder that are copied as they are: processors, licences, notices, model code.
+@dataclass(frozen=True)
+class Companions:
+    """The files of a model folder beside its weights and configurations.
 
-    Left out are what is written anew (weights, configurations, tokenizer, plan, report), weights in other formats,
-    the README (it describes the source; the report says what the new model was made from), hidden files and
-    sub-folders (original weights, ONNX exports, version control).
+    Attributes:
+        kept: what is copied as it is, in order of name: processors, licences, notices, model code that the
+            configuration refers to.
+        left_out: names of all else: the old tokenizer, weights in other formats, adapters, notes, sub-folders (which
+            end in "/"). Hidden files and the README, which describes the source, are no part of it.
+        warnings: sentences for the user.
+    """
+
+    kept: tuple[Path, ...]
+    left_out: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def find_companions(folder: Path, used: Collection[str] = ()) -> Companions:
+    """Sorts a model folder's files by what becomes of them.
+
+    A file that is not known to be needed stays behind: what describes another vocabulary or another model would be read
+    by the next tool as if it belonged to this one. A symbolic link is followed within the folder, and from a snapshot
+    of the hub's cache into its blobs; any other may lead to what its owner never meant to pass on.
 
     Args:
-        folder: the source's folder.
-
-    Returns:
-        Files in order of name.
+        folder: the source's folder, absolute.
+        used: names of the files that hold its weights.
 
     Raises:
         InputError: the folder cannot be listed.
     """
     try:
-        files = sorted(path for path in folder.iterdir() if path.is_file())
+        entries = sorted(folder.iterdir())
     except OSError as error:
         raise InputError(f"{folder} cannot be read: {error.strerror}") from error
-    return [file for file in files if not _is_replaced(file.name)]
+    code = model_code(folder)
+    kept, left_out, outside = [], [], []
+    for entry in entries:
+        name = entry.name
+        if name in OWN_FILES or name in used or name.startswith(".") or is_readme(name):
+            continue
+        needed = is_needed(name) or name in code
+        unknown = not (is_tokenizer(name) or is_weights(name) or entry.is_dir())
+        if (needed or unknown) and not _belongs(entry, folder):
+            outside.append(name)
+        if needed and entry.is_file() and name not in outside:
+            kept.append(entry)
+        else:
+            left_out.append(f"{name}/" if entry.is_dir() else name)
+    return Companions(tuple(kept), tuple(left_out), tuple(_warnings(folder, left_out, outside)))
 
 
-def _is_replaced(name: str) -> bool:
-    return (
-        name in _OWN
-        or name in _TOKENIZER
-        or name.startswith(".")
-        or name.endswith(".index.json")
-        or name.lower().startswith("readme")
-        or Path(name).suffix.lower() in _WEIGHTS
-    )
+def _warnings(folder: Path, left_out: list[str], outside: list[str]) -> list[str]:
+    found = []
+    if outside:
+        found.append(f"not copied, since they are links to files outside of {folder}: {listed(outside)}")
+    if ADAPTER_FILE in left_out:
+        found.append(
+            f"{folder} holds an adapter ({ADAPTER_FILE}) beside the model's weights: it is neither applied nor copied"
+        )
+    return found
+
+
+def _belongs(entry: Path, folder: Path) -> bool:
+    """Whether a file lies in the folder, or in the blobs of the hub's cache that the folder is a snapshot of."""
+    if not entry.is_symlink():
+        return True
+    homes = [folder.resolve()]
+    if homes[0].parent.name == "snapshots":
+        homes.append(homes[0].parent.parent / "blobs")
+    real = Path(os.path.realpath(entry))
+    return any(home in real.parents for home in homes)

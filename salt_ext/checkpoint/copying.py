@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import sys
 from collections.abc import Callable
 from io import FileIO
@@ -22,25 +23,25 @@ _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSU
 
 
 def copy_file(source: Path, target: Path, *, link: bool, advance: Advance) -> None:
-    """Makes `target` the same bytes as `source`, with the permissions of a new file.
+    """Makes `target` the same bytes as `source`, as a new file, see `create`.
 
     Args:
         source: the file to read; a symbolic link is followed, as the hub's cache is made of them.
         target: the file to make.
-        link: make a hard link where the system can, so that both names are one file; else a copy, which shares its
-            blocks with the source on file systems that can clone.
+        link: make a hard link where `can_link` expects one and the system can, so that both names are one file; else a
+            copy, which shares its blocks with the source on file systems that can clone.
         advance: told the bytes of every step.
 
     Raises:
         InputError: `source` cannot be opened, or shrinks while it is read.
-        OSError: `target` cannot be written.
+        OSError: `target` exists, or cannot be written.
     """
     with open_for_copy(source) as reader:
         size = os.fstat(reader.fileno()).st_size
-        if link and _linked(source, target):
+        if link and can_link(source, target.parent) and _linked(source, target):
             advance(size)
             return
-        with target.open("wb", buffering=0) as writer:
+        with create(target, like=reader) as writer:
             if _cloned(reader, writer):
                 advance(size)
             else:
@@ -48,8 +49,27 @@ def copy_file(source: Path, target: Path, *, link: bool, advance: Advance) -> No
 
 
 def can_link(source: Path, folder: Path) -> bool:
-    """Whether a hard link of `source` in `folder` is to be expected: both are on one device."""
-    return source.resolve().stat().st_dev == folder.stat().st_dev
+    """Whether a hard link of `source` in `folder` is to be expected: it is a file itself, and both are on one device.
+
+    What a symbolic link leads to is another's: the hub's cache, or a disk of models that several folders share. A hard
+    link of it would let an edit of the output change them all.
+    """
+    status = source.lstat()
+    return stat.S_ISREG(status.st_mode) and status.st_dev == folder.stat().st_dev and not _is_in_the_hub_cache(source)
+
+
+def create(target: Path, *, like: FileIO) -> FileIO:
+    """A new file, open for writing without a buffer; nobody may read it who may not read the file it is made from.
+
+    Args:
+        target: the file to make.
+        like: the open file that it is made from. As with cp, its permissions bound those of a new file.
+
+    Raises:
+        OSError: `target` exists, or cannot be made.
+    """
+    mode = stat.S_IRUSR | stat.S_IWUSR | os.fstat(like.fileno()).st_mode & 0o066
+    return open(target, "xb", buffering=0, opener=lambda path, flags: os.open(path, flags, mode))
 
 
 def open_for_copy(source: Path) -> FileIO:
@@ -108,9 +128,15 @@ def _cloned(reader: FileIO, writer: FileIO) -> bool:
     return False
 
 
+def _is_in_the_hub_cache(file: Path) -> bool:
+    """Without symbolic links, the cache holds its files in the snapshot itself."""
+    snapshot = file.parent
+    return snapshot.parent.name == "snapshots" and snapshot.parent.parent.name.startswith("models--")
+
+
 def _linked(source: Path, target: Path) -> bool:
     try:
-        os.link(source.resolve(), target)
+        os.link(source, target)
     except OSError as error:
         if error.errno in _NO_LINK:
             return False

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from salt_ext.checkpoint.companions import Companions, find_companions
 from salt_ext.checkpoint.header import TensorInfo, read_header
 from salt_ext.checkpoint.hub import local_folder
-from salt_ext.checkpoint.layout import Layout, find_layout, read_config, read_json_object
+from salt_ext.checkpoint.layout import Layout, find_layout, read_config, read_json_object, require_model
 from salt_ext.checkpoint.pickled import read_pickled
 from salt_ext.checkpoint.reading import read_tensor
 from salt_ext.checkpoint.tensors import ModelOptions, Skeleton, VocabularyTensors, input_key, open_skeleton
 from salt_ext.errors import InputError
+from salt_ext.paths import require_regular
 
 _NO_OPTIONS = ModelOptions()
 
@@ -86,6 +88,7 @@ class Checkpoint:
             remote_code=options.trust_remote_code,
         )
         try:
+            require_model(folder)
             config = read_config(folder)
             layout = find_layout(folder)
         except InputError as error:
@@ -100,6 +103,14 @@ class Checkpoint:
     def files(self) -> list[Path]:
         """The weight files, each once, in order of name."""
         return sorted({tensor.file for tensor in self.tensors.values()})
+
+    def companions(self) -> Companions:
+        """The folder's other files as they are now, and which of them a new model needs.
+
+        Raises:
+            InputError: the folder cannot be listed.
+        """
+        return find_companions(self.folder, {file.name for file in self.files})
 
     def read(self, name: str) -> Tensor:
         """One tensor, in its own dtype, in memory of its own.
@@ -158,12 +169,16 @@ class Checkpoint:
 
 def _tensors(folder: Path, layout: Layout, chosen: str | None) -> dict[str, TensorInfo]:
     """The tensors of a model, each from the header of its file; those of the file with the key `chosen` where given."""
-    read: Callable[[Path], list[TensorInfo]] = read_pickled if layout.pickled else _read_safetensors
+
+    def read(name: str) -> list[TensorInfo]:
+        require_regular(folder / name)
+        return read_pickled(folder / name) if layout.pickled else read_header(folder / name).tensors
+
     if layout.shards is None:
-        return {tensor.name: tensor for tensor in read(folder / layout.single_file)}
+        return {tensor.name: tensor for tensor in read(layout.single_file)}
     shards = layout.shards
     wanted = {shards[chosen]} if chosen is not None else set(shards.values())
-    held = {shard: {tensor.name: tensor for tensor in read(folder / shard)} for shard in sorted(wanted)}
+    held = {shard: {tensor.name: tensor for tensor in read(shard)} for shard in sorted(wanted)}
     tensors = {}
     for name, shard in shards.items():
         if shard in held:
@@ -171,7 +186,3 @@ def _tensors(folder: Path, layout: Layout, chosen: str | None) -> dict[str, Tens
                 raise InputError(f"the index of {folder} puts {name} into {shard}, which does not hold it")
             tensors[name] = held[shard][name]
     return tensors
-
-
-def _read_safetensors(file: Path) -> list[TensorInfo]:
-    return read_header(file).tensors

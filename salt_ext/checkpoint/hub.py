@@ -12,9 +12,10 @@ import huggingface_hub
 
 from salt_ext.checkpoint.layout import INDEX_FILE, PICKLED_FILE, PICKLED_INDEX_FILE, SINGLE_FILE, read_index
 from salt_ext.errors import InputError
+from salt_ext.paths import expanded, require_plain_files
 
 # Configuration, tokenizer, indices and licence; never nested folders.
-_SMALL = ["*.json", "*.model", "*.txt", "*.jinja", "*.tiktoken", "*.spm", "LICENSE*", "NOTICE*"]
+_SMALL = ["*.json", "*.model", "*.txt", "*.jinja", "*.tiktoken", "*.spm", "LICENSE*", "NOTICE*", "USE_POLICY*"]
 _CODE = ["*.py"]
 _NESTED = ["*/*"]
 
@@ -44,11 +45,13 @@ def local_folder(
         InputError: there is no such folder, and no such model on the hub (or no way to reach it); or its index is not
             valid.
     """
-    path = Path(name_or_path).expanduser()
-    if path.is_dir():
+    path = expanded(name_or_path)
+    if os.path.isdir(path):
+        require_plain_files(path, what)
         return path.resolve()
-    if path.exists():
-        raise InputError(f"{what}: {path} is a file, where a model folder was expected")
+    if os.path.exists(path):
+        hint = "; of GGUF, give its folder" if path.suffix.lower() == ".gguf" else ""
+        raise InputError(f"{what}: {path} is a file, where a model folder was expected{hint}")
     name = str(name_or_path)
     if isinstance(name_or_path, Path) or not _may_be_hub_name(name):
         raise InputError(f"{what}: there is no folder {path}")

@@ -8,12 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from salt_ext.errors import InputError
+from salt_ext.listing import listed
+from salt_ext.paths import require_regular
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 PICKLED_FILE = "pytorch_model.bin"
 PICKLED_INDEX_FILE = "pytorch_model.bin.index.json"
-_UNREADABLE = ("tf_model.h5", "flax_model.msgpack")
+_RESAVE = "load it in a transformers that reads it and save it again with save_pretrained to convert it"
+# What a folder may hold in the place of such weights, and what makes them of it; the first that is there is told.
+_OTHERS = {
+    "adapter_config.json": "merge the adapter first: AutoPeftModelForCausalLM.from_pretrained(FOLDER) of peft, then "
+    "merge_and_unload(), then save_pretrained of the result and of the tokenizer into a new folder",
+    "*.gguf": "convert with transformers: AutoModelForCausalLM.from_pretrained(FOLDER, gguf_file=NAME), AutoTokenizer "
+    "likewise, and save_pretrained of both into a new folder",
+    "tf_model.h5": _RESAVE,
+    "flax_model.msgpack": _RESAVE,
+    "consolidated*": "convert with the script convert_*_weights_to_hf.py that transformers has for the model's family",
+}
 # Far above any model; a corrupt number would have transformers make objects until the memory is full.
 _MOST_LAYERS = 4096
 _LONGEST_NAME = 200
@@ -50,13 +62,22 @@ def find_layout(folder: Path) -> Layout:
             return Layout(pickled, None, None)
         if (folder / index).exists():
             return read_index(folder / index)
-    for name in _UNREADABLE:
-        if (folder / name).exists():
-            raise InputError(
-                f"{folder} has no safetensors, only {name}; load it in a transformers that reads it and save it again "
-                f"with save_pretrained to convert it"
-            )
+    require_model(folder)
     raise InputError(f"{folder} holds neither {SINGLE_FILE} nor {INDEX_FILE}, {PICKLED_FILE} or {PICKLED_INDEX_FILE}")
+
+
+def require_model(folder: Path) -> None:
+    """Checks that a folder without weights in a format that is read holds none in another one, nor an adapter.
+
+    Raises:
+        InputError: it does; the message says how to convert it.
+    """
+    if any((folder / name).exists() for name in (SINGLE_FILE, INDEX_FILE, PICKLED_FILE, PICKLED_INDEX_FILE)):
+        return
+    for pattern, advice in _OTHERS.items():
+        found = sorted(path.name for path in folder.glob(pattern))
+        if found:
+            raise InputError(f"{folder} has no safetensors, only {listed(found)}; {advice}")
 
 
 def read_index(file: Path) -> Layout:
@@ -111,6 +132,7 @@ def read_json_object(file: Path) -> dict[str, Any]:
     Raises:
         InputError: the file cannot be read, is not UTF-8 JSON, or holds something else than an object.
     """
+    require_regular(file)
     try:
         value = json.loads(file.read_bytes())
     except FileNotFoundError:

@@ -17,95 +17,70 @@ import shutil
 import socket
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from salt_ext.errors import OutputError, SaltError
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
-
-
-def check_output(output: Path, *, inputs: Sequence[Path], force: bool) -> Path:
-    """Checks, before any work, that `output` can become a model folder; touches nothing.
-
-    Args:
-        output: the folder to make.
-        inputs: folders that are read and must survive.
-        force: whether an existing model folder may be replaced.
-
-    Returns:
-        The absolute path of the output, symbolic links resolved.
-
-    Raises:
-        OutputError: it exists (with `force`: and is not a model folder), it is one of the inputs or lies inside one or
-            around one, or its parent is missing or not writable.
-    """
-    resolved = Path(output).expanduser().resolve()
-    for folder in inputs:
-        other = folder.resolve()
-        if resolved == other or other in resolved.parents or resolved in other.parents:
-            raise OutputError(f"the output {output} must lie apart from the model {folder} that it is made from")
-    if resolved.exists():
-        if not force:
-            raise OutputError(f"the output {output} exists already; choose another folder or use force to replace it")
-        if not resolved.is_dir() or (any(resolved.iterdir()) and not (resolved / "config.json").is_file()):
-            raise OutputError(
-                f"the output {output} exists and is not a model folder, so even force does not replace it"
-            )
-    parent = resolved.parent
-    if not parent.is_dir():
-        raise OutputError(f"the output {output} cannot be made: there is no folder {parent}")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise OutputError(f"the output {output} cannot be made: the folder {parent} is not writable")
-    return resolved
-
-
-def check_space(output: Path, needed: int) -> None:
-    """Checks that the disk of `output` has room.
-
-    Raises:
-        OutputError: fewer than `needed` bytes are free.
-    """
-    free = shutil.disk_usage(output.parent).free
-    if free < needed:
-        raise OutputError(f"the disk of {output} is too full: {_size(needed)} are needed, {_size(free)} are free")
+# Bytes of the output's name in the hidden one; with all that is put around them, some file systems take no more.
+_LONGEST = 96
 
 
 @contextlib.contextmanager
-def staged_folder(output: Path, *, force: bool) -> Iterator[Path]:
+def staged_folder(output: Path, *, force: bool, check: Callable[[Path], None] | None = None) -> Iterator[Path]:
     """A folder to fill, which becomes `output` when the block ends and vanishes when the block raises.
 
     Args:
         output: where it shall appear; as returned by `check_output`.
         force: whether it replaces an existing folder. The exchange is atomic where the system can swap two folders;
             elsewhere the old folder is moved aside first, and moved back when the new one cannot take its place.
+        check: called with the existing folder right before it is replaced; what it raises leaves the folder there.
 
     Yields:
         An empty folder beside `output`.
 
     Raises:
         OutputError: writing or renaming failed; nothing is left behind, and an existing output is as it was.
+        SaltError: from the block; where its message names the hidden folder, it names `output` instead.
     """
     _remove_stale(output)
-    staging = output.parent / f"{_prefix(output)}{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
+    staging = staging_folder(output)
     try:
         try:
             staging.mkdir()
             yield staging
             _flush(staging)
-            _publish(staging, output, force=force)
+            _publish(staging, output, force=force, check=check)
+        except SaltError as error:
+            error.args = tuple(_shown(str(part), staging, output) for part in error.args)
+            raise
         except OSError as error:
-            if isinstance(error, SaltError):
-                raise
-            raise OutputError(f"{output} cannot be written: {error.strerror or error}") from error
+            reason = _shown(error.strerror or str(error), staging, output)
+            raise OutputError(f"{output} cannot be written: {reason}") from error
     finally:
         # After a success this is the folder that was replaced, or nothing.
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def staging_folder(output: Path) -> Path:
+    """A hidden sibling of the output that nobody else uses."""
+    return output.parent / f"{_prefix(output)}{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def _shown(text: str, staging: Path, output: Path) -> str:
+    """Nobody looks for a hidden folder that is gone by the time its name is read."""
+    return text.replace(str(staging), str(output)).replace(staging.name, output.name)
+
+
 def _prefix(output: Path) -> str:
-    return f".{output.name}.salt-"
+    name, encoded = output.name, os.fsencode(output.name)
+    if len(encoded) > _LONGEST:
+        while len(os.fsencode(name)) > _LONGEST:
+            name = name[:-1]
+        name += f"~{zlib.crc32(encoded):08x}"
+    return f".{name}.salt-"
 
 
 def _host() -> str:
@@ -142,8 +117,16 @@ def _flush(folder: Path) -> None:
         for name in [*names, "."]:
             path = os.path.join(root, name)
             # A hard link brings no bytes of its own: what it points to was there before.
-            if name == "." or os.stat(path).st_nlink == 1:
+            if name == ".":
+                _sync_folder(path)
+            elif os.stat(path).st_nlink == 1:
                 _sync(path)
+
+
+def _sync_folder(path: str | Path) -> None:
+    """Some file systems cannot, and a folder may be writable but not readable: then its files are safe, it is not."""
+    with contextlib.suppress(OSError):
+        _sync(path)
 
 
 def _sync(path: str | Path) -> None:
@@ -154,17 +137,19 @@ def _sync(path: str | Path) -> None:
         os.close(descriptor)
 
 
-def _publish(staging: Path, output: Path, *, force: bool) -> None:
+def _publish(staging: Path, output: Path, *, force: bool, check: Callable[[Path], None] | None) -> None:
     if not _renamed(staging, output):
         if not force:
             raise OutputError(f"the output {output} appeared while it was being made; it was left alone")
+        if check is not None:
+            check(output)
         _replace(staging, output)
-    _sync(output.parent)
+    _sync_folder(output.parent)
 
 
 def _renamed(staging: Path, output: Path) -> bool:
     """Whether the output was not there yet, so that the folder could take its place."""
-    if output.exists():
+    if os.path.lexists(output):
         return False
     try:
         os.rename(staging, output)
@@ -196,7 +181,3 @@ def _exchange(first: Path, second: Path) -> bool:
     if rename is None:
         return False
     return bool(rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0)
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.2f} GB" if count >= 10**8 else f"{count / 1e6:.2f} MB"

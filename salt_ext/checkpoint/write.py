@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,14 +12,15 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from salt_ext.checkpoint.companions import companion_files
 from salt_ext.checkpoint.convert import check_dtype, converted_chunks, converted_config, converted_name
-from salt_ext.checkpoint.copying import Advance, can_link, copy_file, copy_range, open_for_copy, write_all
+from salt_ext.checkpoint.copying import Advance, can_link, copy_file, copy_range, create, open_for_copy, write_all
+from salt_ext.checkpoint.destination import check_space, require_replaceable
 from salt_ext.checkpoint.folder import Checkpoint
-from salt_ext.checkpoint.header import TensorInfo, dtype_name, element_bits, encode_header, nbytes, read_header
-from salt_ext.checkpoint.layout import INDEX_FILE, SINGLE_FILE
+from salt_ext.checkpoint.header import TensorInfo, dtype_name, element_bits, encode_header, nbytes
+from salt_ext.checkpoint.layout import INDEX_FILE
+from salt_ext.checkpoint.output_files import OutputFile, check_write, output_files
 from salt_ext.checkpoint.reading import CHUNK, byte_view, chunks
-from salt_ext.checkpoint.staging import check_output, check_space, staged_folder
+from salt_ext.checkpoint.staging import staged_folder
 from salt_ext.errors import InputError, OutputError
 
 # Tokenizer, configurations, plan and report; the plan of a large vocabulary dominates.
@@ -37,23 +37,6 @@ class NewTensor(NamedTuple):
 
     shape: tuple[int, ...]
     make: Callable[[], Tensor]
-
-
-@dataclass(frozen=True)
-class _OutputFile:
-    """One weight file of the output.
-
-    Attributes:
-        source: the file that it is made from.
-        name: its name.
-        tensors: what it holds, as the source holds it.
-        metadata: the strings of its header; None where the file is taken over as it is.
-    """
-
-    source: Path
-    name: str
-    tensors: list[TensorInfo]
-    metadata: dict[str, str] | None
 
 
 def write_checkpoint(
@@ -82,33 +65,35 @@ def write_checkpoint(
         tensors: the new tensors, by key.
         config: becomes config.json (with `dtype`: with that dtype).
         generation_config: becomes generation_config.json, unless None.
-        tokenizer: saved with its own `save_pretrained`; none of the source's tokenizer files is copied.
+        tokenizer: saved with its own `save_pretrained`; none of the source's tokenizer files is copied. The source's
+            other files that the output needs are, see `Checkpoint.companions`.
         extra: called with the folder before it appears, to add plan and report.
         force: whether an existing model folder is replaced.
-        link: hard-link files that are taken over whole, where source and output are on one device: they take no space,
-            but changing either folder's file in place changes both.
+        link: hard-link files that are taken over whole, where source and output are on one device and the file is no
+            symbolic link, see `can_link`: they take no space, but changing either folder's file in place changes both.
         dtype: convert every float16, bfloat16, float32 and float64 tensor to this one of these dtypes.
         advance: told (bytes of weights and companion files written or linked, bytes in all).
 
     Raises:
-        OutputError: see `check_output`; or the disk is full, or writing failed. Nothing is left behind.
+        OutputError: see `check_write`; or the disk is full, or writing failed. Nothing is left behind.
         InputError: `dtype` cannot be used, or a value does not fit it; or a file of the source changed or cannot be
             read.
         ValueError: a new tensor does not have the shape or dtype that was announced.
     """
-    output = check_output(output, inputs=[source.folder], force=force)
+    output = check_write(source, output, force=force)
     if dtype is not None:
         check_dtype(dtype, source.config)
         config = converted_config(config, dtype)
-    companions = companion_files(source.folder)
-    files = _output_files(source, tensors, dtype)
+    companions = source.companions().kept
+    files = output_files(source, tensors, dtype)
     written = sum(_size(info, tensors, dtype) for file in files if file.metadata is not None for info in file.tensors)
     whole = [*companions, *(file.source for file in files if file.metadata is None)]
-    sizes = {file: file.stat().st_size for file in whole}
+    sizes = {file: _file_size(file) for file in whole}
     copied = sum(size for file, size in sizes.items() if not (link and can_link(file, output.parent)))
     check_space(output, written + copied + _ALLOWANCE)
     step = _meter(advance, written + sum(sizes.values()))
-    with staged_folder(output, force=force) as folder:
+    with staged_folder(output, force=force, check=require_replaceable) as folder:
+        _save_tokenizer(tokenizer, folder)
         for file in files:
             target = folder / file.name
             if file.metadata is None:
@@ -122,7 +107,6 @@ def write_checkpoint(
         _write_json(folder / "config.json", config)
         if generation_config is not None:
             _write_json(folder / "generation_config.json", generation_config)
-        _save_tokenizer(tokenizer, folder)
         extra(folder)
 
 
@@ -148,13 +132,13 @@ def write_file(
     Raises:
         InputError: the source's file changes while it is read, or a value does not fit `dtype`.
         ValueError: a new tensor does not have the shape or dtype that was announced.
-        OSError: `target` cannot be written.
+        OSError: `target` exists, or cannot be written.
     """
     names = {info.name: converted_name(info.dtype, dtype) for info in tensors}
     # Wide elements first, as the format's own library orders them: every tensor then begins at a multiple of its width.
     ordered = sorted(tensors, key=lambda info: -element_bits(names[info.name]))
     header = [(info.name, names[info.name], _shape(info, new)) for info in ordered]
-    with open_for_copy(tensors[0].file) as reader, target.open("wb", buffering=0) as writer:
+    with open_for_copy(tensors[0].file) as reader, create(target, like=reader) as writer:
         write_all(writer, encode_header(header, metadata))
         for info in ordered:
             pieces: Iterable[memoryview]
@@ -170,37 +154,6 @@ def write_file(
             for piece in pieces:
                 write_all(writer, piece)
                 advance(len(piece))
-
-
-def _output_files(source: Checkpoint, new: Mapping[str, NewTensor], dtype: torch.dtype | None) -> list[_OutputFile]:
-    """The weight files of the output, without those that would be empty."""
-    dropped = set(source.vocabulary_tensors().duplicates)
-    by_file: dict[Path, list[TensorInfo]] = {file: [] for file in source.files}
-    for info in source.tensors.values():
-        by_file[info.file].append(info)
-    found = []
-    for file, tensors in by_file.items():
-        metadata = {"format": "pt"} if source.pickled else None
-        touched = any(
-            info.name in dropped or info.name in new or converted_name(info.dtype, dtype) != info.dtype
-            for info in tensors
-        )
-        if touched and not source.pickled:
-            tensors, metadata = read_header(file)
-        kept = [info for info in tensors if info.name not in dropped]
-        if kept:
-            found.append(_OutputFile(file, _output_name(file, source), kept, metadata))
-    if len({file.name for file in found}) < len(found):
-        raise InputError(f"{source.folder}: two of its weight files would get one name: {[f.name for f in found]}")
-    return found
-
-
-def _output_name(file: Path, source: Checkpoint) -> str:
-    if source.index is None:
-        return SINGLE_FILE
-    if not source.pickled:
-        return file.name
-    return f"{file.stem.removeprefix('pytorch_')}.safetensors"
 
 
 def _shape(info: TensorInfo, new: Mapping[str, NewTensor]) -> tuple[int, ...]:
@@ -222,6 +175,13 @@ def _pieces(new: NewTensor, name: str, dtype: str) -> Sequence[memoryview]:
     return [raw[begin : begin + CHUNK] for begin in range(0, len(raw), CHUNK)]
 
 
+def _file_size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from error
+
+
 def _meter(advance: Callable[[int, int], None] | None, total: int) -> Advance:
     """From steps to (done, in all)."""
     done = 0
@@ -237,7 +197,7 @@ def _meter(advance: Callable[[int, int], None] | None, total: int) -> Advance:
 
 def _index(
     metadata: Mapping[str, Any],
-    files: Sequence[_OutputFile],
+    files: Sequence[OutputFile],
     indexed: Collection[str],
     new: Mapping[str, NewTensor],
     dtype: torch.dtype | None,
@@ -250,10 +210,12 @@ def _index(
 
 
 def _write_json(file: Path, value: Mapping[str, Any]) -> None:
-    file.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with file.open("x", encoding="utf-8") as stream:
+        stream.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Called first: a tokenizer writes what files it likes, and in an empty folder none of them can be another's."""
     try:
         tokenizer.save_pretrained(folder)
     except Exception as error:  # the tokenizers library raises a bare Exception for a full disk

@@ -71,6 +71,7 @@ def align(
         unit=unit.value,
         min_count=min_count,
         units_file=write_units,
+        report_file=report,
         trust_remote_code=trust_remote_code,
     )
     texts = None if source_text is None or target_text is None else (source_text, target_text)

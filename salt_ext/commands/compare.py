@@ -91,7 +91,7 @@ def compare(
     screen = Console(stderr=True)
     quiet_downloads(not screen.is_terminal)
     if output is not None:
-        make_folder(output)
+        make_folder(output, inputs=[*text, *(adapt_text or ()), *((token_map,) if token_map else ())])
         if not can_draw():
             print(f"salt-ext: {NEEDED}", file=sys.stderr)
     with progress_bars(screen, quiet=False) as progress:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from salt_ext.comparison.chosen import CONTROLS
 
@@ -23,7 +23,7 @@ def can_draw() -> bool:
     return find_spec("matplotlib") is not None
 
 
-def draw(comparison: Comparison, file: Path) -> None:
+def draw(comparison: Comparison, file: Path | IO[bytes]) -> None:
     """Writes a PNG: one panel for bits per byte, before and after the adaptation, one for the held-out cosine.
 
     Dots are means over seeds and lines standard deviations; axes do not begin at zero. The source with its own
@@ -47,7 +47,7 @@ def draw(comparison: Comparison, file: Path) -> None:
     right.set_xlabel("centred cosine of left-out anchors (higher is better)")
     left.set_yticks(range(len(names)), names)
     left.set_ylim(len(names) - 0.5, -0.5)
-    figure.savefig(file, dpi=150)
+    figure.savefig(file, dpi=150, format="png")
 
 
 def _dots(axes: Any, comparison: Comparison, keys: list[str]) -> None:

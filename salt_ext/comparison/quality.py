@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from salt_ext.apply import new_tensors
 from salt_ext.checkpoint import write_checkpoint
+from salt_ext.checkpoint.adapters import without_adapter
 from salt_ext.device import Placement
 from salt_ext.errors import InputError
 from salt_ext.evaluate import TextScore, TokenStream, adapt_stream, measure_stream
@@ -118,8 +119,8 @@ class Bench:
     def _open(self, folder: Path) -> PreTrainedModel:
         trust = self.pair.source.checkpoint.options.trust_remote_code
         try:
-            with without_progress_bars():
-                model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=trust)
+            with without_progress_bars(), without_adapter(folder) as place:
+                model: Any = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32, trust_remote_code=trust)
         except (ValueError, OSError, RuntimeError) as error:
             raise InputError(f"{_CANNOT_RUN}: {error}") from error
         moved: PreTrainedModel = model.to(self.device)

@@ -7,12 +7,13 @@ import io
 import json
 import os
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from salt_ext.errors import OutputError
+from salt_ext.outputs import check_output_file, write_anew
 
 CSV_FILE, JSON_FILE, PICTURE_FILE = "table.csv", "table.json", "picture.png"
 
@@ -119,29 +120,31 @@ class Comparison:
         }
 
     def write(self, folder: Path) -> None:
-        """Writes table.csv, table.json and, where matplotlib is installed, picture.png, over older ones.
+        """Writes table.csv, table.json and, where matplotlib is installed, picture.png, over an older comparison's.
 
         Raises:
-            OutputError: the folder or a file cannot be written.
+            OutputError: the folder or a file cannot be written, see `make_folder`.
         """
         from salt_ext.comparison.picture import can_draw, draw
 
         make_folder(folder)
-        try:
-            (folder / CSV_FILE).write_text(self.csv(), encoding="utf-8")
-            text = json.dumps(self.as_json(), indent=2, ensure_ascii=False)
-            (folder / JSON_FILE).write_text(text + "\n", encoding="utf-8")
-            if can_draw():
-                draw(self, folder / PICTURE_FILE)
-        except OSError as error:
-            raise OutputError(f"the comparison cannot be written to {folder}: {error.strerror}") from error
+        write_anew(folder / CSV_FILE, self.csv().encode())
+        write_anew(folder / JSON_FILE, (json.dumps(self.as_json(), indent=2, ensure_ascii=False) + "\n").encode())
+        if can_draw():
+            image = io.BytesIO()
+            draw(self, image)
+            write_anew(folder / PICTURE_FILE, image.getvalue())
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path, *, inputs: Sequence[Path] = ()) -> None:
     """Makes the folder of the results, if it is not there: to be called before the work that fills it.
 
+    Args:
+        folder: the folder.
+        inputs: files that are read and must survive.
+
     Raises:
-        OutputError: it cannot be made or written to.
+        OutputError: it cannot be made or written to, or files of these names lie there that are no comparison's.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -149,3 +152,17 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"the folder {folder} cannot be made: {error.strerror}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"the folder {folder} cannot be written to")
+    ours = _is_comparison(folder / JSON_FILE)
+    for name in (CSV_FILE, JSON_FILE, PICTURE_FILE):
+        if os.path.lexists(folder / name) and not ours:
+            raise OutputError(f"{folder / name} exists and is no comparison's; choose another folder")
+        check_output_file(folder / name, what="the result", inputs=inputs, force=True)
+
+
+def _is_comparison(file: Path) -> bool:
+    """Whether a file is what `Comparison.write` writes as JSON."""
+    try:
+        stored = json.loads(file.read_bytes()) if file.is_file() else None
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(stored, dict) and {"methods", "metrics", "source_bits_per_byte"} <= stored.keys()

@@ -21,8 +21,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from salt_ext.apply import new_tensors
 from salt_ext.checkpoint import Checkpoint, write_checkpoint
+from salt_ext.checkpoint.names import PLAN_FILE
 from salt_ext.evaluate import TextScore, adapt, measure
-from salt_ext.pipeline import PLAN_FILE
 from salt_ext.plan import Provenance, TransferPlan
 from salt_ext.progress import without_progress_bars
 from salt_ext.vocab import load_tokenizer

@@ -11,6 +11,8 @@ import safetensors.torch
 from torch import Tensor
 
 from salt_ext.errors import InputError, OutputError
+from salt_ext.outputs import write_anew
+from salt_ext.paths import require_regular
 from salt_ext.plan.check import DTYPES, RESERVED
 from salt_ext.plan.parts import Draw, HeadBias, LowRank, Norms
 
@@ -36,9 +38,10 @@ def save_plan(
     header = {"format": "salt_plan", "version": _VERSION} | header
     try:
         # Not save_file: it leaves a file that only its owner may read.
-        path.write_bytes(_reproducible(safetensors.torch.save(tensors, metadata=header)))
-    except (OSError, safetensors.SafetensorError) as error:
+        content = _reproducible(safetensors.torch.save(tensors, metadata=header))
+    except safetensors.SafetensorError as error:
         raise OutputError(f"the plan cannot be written to {path}: {error}") from error
+    write_anew(path, content)
 
 
 def load_plan(path: Path) -> dict[str, Any]:
@@ -47,6 +50,7 @@ def load_plan(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is missing, corrupt or of another version.
     """
+    require_regular(path)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})

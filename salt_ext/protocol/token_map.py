@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from salt_ext.errors import InputError
+from salt_ext.paths import expanded, require_regular
 from salt_ext.vocab import Vocabulary
 
 TokenMap = Mapping[str, str | None]
@@ -22,7 +23,8 @@ def load_token_map(path: str | Path) -> dict[str, str | None]:
     Raises:
         InputError: the file cannot be read, or is not such an object.
     """
-    file = Path(path).expanduser()
+    file = expanded(path)
+    require_regular(file, "token map")
     try:
         found = json.loads(file.read_bytes(), object_pairs_hook=_unique)
     except OSError as error:

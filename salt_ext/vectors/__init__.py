@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from salt_ext.errors import InputError
+from salt_ext.paths import expanded
 from salt_ext.vectors.fasttext import FastTextFile
 from salt_ext.vectors.mapped import require_file
 from salt_ext.vectors.pieces import rows_for
@@ -31,11 +32,13 @@ __all__ = [
     "VectorSource",
     "Word2VecFile",
     "check_spec",
+    "file_of",
     "look_up",
     "open_vectors",
     "rows_for",
 ]
 
+_PREFIXES = ("fasttext", "vectors")
 _EXPECTED = "expected fasttext:FILE.bin (Facebook's format) or vectors:FILE (.vec, .txt, .bin, .npy, .safetensors)"
 
 
@@ -94,13 +97,19 @@ def check_spec(spec: str) -> None:
     require_file(path, "auxiliary vectors")
 
 
+def file_of(spec: object) -> Path | None:
+    """The file that a specification names; None for whatever else."""
+    prefix, _, rest = spec.partition(":") if isinstance(spec, str) else ("", "", "")
+    return expanded(rest) if prefix in _PREFIXES and rest else None
+
+
 def _reader_of(spec: str) -> tuple[Callable[[Path], VectorSource], Path]:
     prefix, colon, rest = spec.partition(":")
-    if not colon or prefix not in ("fasttext", "vectors"):
+    if not colon or prefix not in _PREFIXES:
         raise InputError(f"auxiliary vectors: found {spec!r}{'' if colon else _suggestion(spec)}, {_EXPECTED}")
     if not rest:
         raise InputError(f"auxiliary vectors: found {spec!r} without a file name, {_EXPECTED}")
-    path = Path(rest).expanduser()
+    path = expanded(rest)
     if prefix == "fasttext":
         return FastTextFile, path
     reader = _TABLES.get(path.suffix.lower())

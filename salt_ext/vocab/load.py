@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from salt_ext.errors import InputError
+from salt_ext.paths import expanded, require_plain_files
 from salt_ext.vocab.families import backend_of
 
 # Files that hold a vocabulary; tokenizer_config.json alone does not, and would load as an empty tokenizer.
@@ -34,8 +36,8 @@ def load_tokenizer(name_or_path: str | Path, *, trust_remote_code: bool = False)
         InputError: no such folder, no tokenizer files in it, a tokenizer that cannot be read, or only a slow one.
     """
     name = str(name_or_path)
-    folder = Path(name).expanduser()
-    local = folder.exists() or isinstance(name_or_path, Path) or _looks_like_a_path(name)
+    folder = expanded(name)
+    local = os.path.exists(folder) or isinstance(name_or_path, Path) or _looks_like_a_path(name)
     if local:
         _check_folder(folder)
     try:
@@ -77,12 +79,13 @@ def _looks_like_a_path(name: str) -> bool:
 
 
 def _check_folder(folder: Path) -> None:
-    if not folder.exists():
+    if not os.path.exists(folder):
         raise InputError(f"tokenizer folder {folder} does not exist")
     if not folder.is_dir():
         raise InputError(f"tokenizer folder {folder} is a file; expected a folder with tokenizer files")
     if not any(any(folder.glob(pattern)) for pattern in _VOCABULARY_FILES):
         raise InputError(f"folder {folder} has no vocabulary file; expected tokenizer.json or tokenizer.model")
+    require_plain_files(folder, "tokenizer")
     _check_pieces(folder / "tokenizer.json")
 
 
