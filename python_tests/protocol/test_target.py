@@ -77,6 +77,17 @@ def test_habits_are_the_sources(chat_source, target) -> None:
     assert ids["attention_mask"][1][0] == 0
 
 
+@pytest.mark.parametrize("name", ["response_schema", "response_template", "chat_control_tokens"])
+def test_how_answers_are_read_is_kept_where_transformers_knows_it(chat_source, target, name) -> None:
+    """Each version of transformers gives a tokenizer some of the three."""
+    if hasattr(chat_source, name):
+        value = ["<|im_start|>"] if name == "chat_control_tokens" else {"type": "object"}
+        setattr(chat_source, name, value)
+        assert getattr(build_target(chat_source, target).tokenizer, name) == value
+        delattr(chat_source, name)
+    assert getattr(build_target(chat_source, target).tokenizer, name, None) is None
+
+
 def test_the_given_ones_are_unchanged(chat_source, target) -> None:
     before = [one.backend_tokenizer.to_str() for one in (chat_source, target)]
     build_target(chat_source, target)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 # Roles that the target keeps where the source has none: what its algorithm writes for unknown text, and filling.
 _OWN_ROLES = ("unk", "pad")
+# How an answer is read. No version of transformers knows all three: the first is gone since 5.15, the second came with
+# 5.13, the third with 5.20.
+_READERS = ("response_schema", "response_template", "chat_control_tokens")
 
 
 @dataclass(frozen=True)
@@ -187,9 +190,8 @@ def _habits(
         "split_special_tokens": source.split_special_tokens,
         "clean_up_tokenization_spaces": target.clean_up_tokenization_spaces,
         "extra_special_tokens": [spelt[str(t)] for t in source.extra_special_tokens if spelt.get(str(t)) in known],
-        "response_template": source.response_template,
-        "chat_control_tokens": source.chat_control_tokens,
     }
+    habits |= {name: getattr(source, name, None) for name in _READERS}
     return {key: value for key, value in habits.items() if value is not None} | {
         "model_specific_special_tokens": {name: token for name, token in own_names.items() if token is not None}
     }

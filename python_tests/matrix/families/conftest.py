@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from packaging.version import Version
 from safetensors.torch import load_file, save_file
 
 _SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 64}
@@ -125,6 +126,7 @@ class Source(NamedTuple):
     made: Any  # its tokenizer, and the ids of its tokens
     text: list[Any]
     before: Any  # what it computes on the text
+    doubled: set[str]  # keys of its files whose tensor another key has as well
 
 
 def _config(name: str, tied: bool, made: Any) -> transformers.PretrainedConfig:
@@ -142,7 +144,9 @@ def _config(name: str, tied: bool, made: Any) -> transformers.PretrainedConfig:
     else:
         options["vocab_size"] = rows
     if name == "gemma3n_text":
-        options["vocab_size_per_layer_input"] = max(made.ids.values()) - 5
+        # Ids beyond that table read its first row; before 5.21 the text model alone took none.
+        beyond = 5 if Version(transformers.__version__) >= Version("5.21") else -1
+        options["vocab_size_per_layer_input"] = max(made.ids.values()) - beyond
     return transformers.AutoConfig.for_model(name, **options, **ids, tie_word_embeddings=tied)
 
 
@@ -161,7 +165,9 @@ def _build(name: str, tied: bool, made: Any) -> Any:
     return model
 
 
-def _save(model: Any, folder: Path, storage: str) -> None:
+def _save(model: Any, folder: Path, storage: str) -> set[str]:
+    """Returns the keys that the old format has twice over."""
+    doubled: dict[str, Any] = {}
     sharded = storage.startswith("sharded")
     model.save_pretrained(folder, **({"max_shard_size": "30KB"} if sharded else {}))
     index = folder / "model.safetensors.index.json"
@@ -169,7 +175,7 @@ def _save(model: Any, folder: Path, storage: str) -> None:
     if model.config.model_type == "deepseek_v3":
         _add_prediction_layer(model, folder)
     if storage.endswith("bin"):
-        doubled = {"lm_head.weight": model.get_output_embeddings().weight.detach()} if _is_tied(model) else {}
+        doubled = {_head_key(model): model.get_output_embeddings().weight.detach()} if _is_tied(model) else {}
         for number, file in enumerate(sorted(folder.glob("model*.safetensors"))):
             # The old format held all that the model has, a tied head too.
             torch.save(load_file(file) | (doubled if number == 0 else {}), folder / _pickled_name(file.name))
@@ -180,6 +186,12 @@ def _save(model: Any, folder: Path, storage: str) -> None:
             stated["weight_map"] = {key: _pickled_name(name) for key, name in where.items()}
             (folder / "pytorch_model.bin.index.json").write_text(json.dumps(stated))
             index.unlink()
+    return set(doubled)
+
+
+def _head_key(model: Any) -> str:
+    """What this transformers calls the head's table: GPT-NeoX's is embed_out.weight before 5.14."""
+    return next(name for name, module in model.named_modules() if module is model.get_output_embeddings()) + ".weight"
 
 
 def _is_tied(model: Any) -> bool:
@@ -220,12 +232,12 @@ def sources(
             family = FAMILIES[case.family]
             made = source_tokenizers[family.layout]
             folder = tmp_path_factory.mktemp("source")
-            _save(_build(case.family, case.tied, made).to(DTYPES[case.dtype]), folder, case.storage)
+            doubled = _save(_build(case.family, case.tied, made).to(DTYPES[case.dtype]), folder, case.storage)
             made.tokenizer.save_pretrained(folder)
             (folder / "LICENSE").write_text("free")
             (folder / "preprocessor_config.json").write_text('{"size": 28}')
             before = toolbox.run(folder, [made.ids[token] for token in text], family.auto)
-            known[key] = Source(folder, made, text, before)
+            known[key] = Source(folder, made, text, before, doubled)
         return known[key]
 
     return make

@@ -49,8 +49,7 @@ def _check_files(source: Any, output: Path, other: Any, rows: int, toolbox: Any)
     for file in pickled:
         before |= torch.load(file, weights_only=True)
     after = toolbox.tensors(output)
-    doubled = {"lm_head.weight"} if pickled and source.before.tied else set()
-    assert after.keys() == before.keys() - doubled
+    assert after.keys() == before.keys() - source.doubled
     sizes = {len(source.before.head), getattr(source.before.model.config, "vocab_size_per_layer_input", None)}
     old = torch.tensor([source.made.ids[token] for token in source.text])
     new = torch.tensor([other.ids[token] for token in source.text])
