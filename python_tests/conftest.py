@@ -57,7 +57,8 @@ def load_cuda_on_cpu() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for command in (configure, ["cmake", "--build", folder]):
             subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
-    torch.ops.load_library(str(folder / "libsalt_cuda_on_cpu.so"))
+    for name in ("libsalt_cuda_on_cpu.so", "libsalt_device_guard.so"):
+        torch.ops.load_library(str(folder / name))
     # Every new tensor, work space included, starts as NaN: what is read before it is written shows.
     torch.use_deterministic_algorithms(True, warn_only=True)
 

@@ -15,6 +15,10 @@ from torch import Tensor
 
 from salt_ext.errors import InputError
 
+# A ridge of at least this times the dimensions bounds the condition of A'A + lambda I by 1e8, since no eigenvalue of
+# A'A exceeds its trace: Cholesky then loses no more digits than eigenvectors would.
+_RIDGE_PER_DIMENSION = 1e-8
+
 
 @dataclass(frozen=True, eq=False)
 class AffineMap:
@@ -22,19 +26,23 @@ class AffineMap:
 
     Attributes:
         centre: float64 [h], what is taken off a donor row: the anchors' mean, zeros without an intercept.
-        right: float64 [h + 1, n] with an intercept, else [h, n].
+        right: float64 [h + 1, n] with an intercept, else [h, n]; float32 where it is `rounded`.
     """
 
     centre: Tensor
     right: Tensor
 
+    def rounded(self) -> AffineMap:
+        """The map as a plan keeps it: on the CPU, with `right` in float32."""
+        return AffineMap(self.centre.cpu(), self.right.float().cpu())
+
     def domain(self, rows: Tensor) -> Tensor:
-        """What the map is applied to, float64 [m, h + 1] or [m, h].
+        """What the map is applied to, float64 [m, h + 1] or [m, h], on the device of the rows.
 
         Args:
             rows: floating [m, h], donor rows.
         """
-        centred = rows.to(self.centre) - self.centre
+        centred = rows.double() - self.centre.to(rows.device)
         if self.right.shape[0] == len(self.centre):
             return centred
         return torch.cat([centred, centred.new_ones(len(centred), 1)], dim=1)
@@ -47,8 +55,8 @@ class AffineMap:
         alone decides its own fit (H_ii = 1) gets nan.
 
         Args:
-            anchors: floating [n, h], the donor rows that the map was fitted on.
-            rows: floating [n, width], their source rows.
+            anchors: floating [n, h], the donor rows that the map was fitted on, where it was fitted.
+            rows: floating [n, width], their source rows, there as well.
         """
         domain, rows = self.domain(anchors), rows.double()
         leverage = (domain * self.right.T).sum(dim=1, keepdim=True)
@@ -57,31 +65,61 @@ class AffineMap:
 
 
 def fit(anchors: Tensor, *, ridge: float, intercept: bool = True) -> AffineMap:
-    """Fits the map in float64, by the smaller Gram matrix's eigenvectors, on the device of the anchors.
+    """Fits the map in float64 through the smaller Gram matrix, on the device of the anchors.
 
     Args:
         anchors: floating [n, h], donor rows of the anchors, n >= 1.
-        ridge: at least 0; lambda is this times the mean of the diagonal of A'A. Singular values of A at or below
-            max(n, h) times float32's eps times the largest count as zero, so that 0 is the least-squares map of minimum
-            norm.
+        ridge: at least 0; lambda is this times the mean of the diagonal of A'A. At 0 it is the least-squares map of
+            minimum norm, where singular values of A at or below max(n, h) times float32's eps times the largest count
+            as zero.
         intercept: whether the map is affine, the intercept not damped; without it a and b are zero.
 
     Raises:
         InputError: there is no anchor.
     """
-    rows = anchors.double()
-    count, width = rows.shape
+    centred = anchors.to(torch.float64, copy=True)
+    count, width = centred.shape
     if not count:
         raise InputError("a map from the donor's rows to the source's needs at least one anchor")
-    centre = rows.mean(dim=0) if intercept else rows.new_zeros(width)
-    centred = rows - centre
+    centre = centred.mean(dim=0) if intercept else centred.new_zeros(width)
+    centred -= centre
     tall = count > width
-    spectrum, vectors = torch.linalg.eigh(centred.T @ centred if tall else centred @ centred.T)
-    shift = ridge * float(spectrum.sum()) / width
-    kept = spectrum > (max(count, width) * torch.finfo(torch.float32).eps) ** 2 * float(spectrum[-1].clamp_min(0))
-    inverse = (vectors * torch.where(kept, 1 / (spectrum + shift).where(kept, 1.0), 0.0)) @ vectors.T
-    right = inverse @ centred.T if tall else centred.T @ inverse
+    gram = centred.T @ centred if tall else centred @ centred.T
+    shift = ridge * float(gram.diagonal().sum()) / width
+    solved = _damped(gram, shift, centred, tall=tall) if ridge >= width * _RIDGE_PER_DIMENSION else None
+    right = _pseudo_inverse(gram, shift, centred, tall=tall) if solved is None else solved
     if intercept:
         # The anchors' rows are centred, so that their tables need not be; the mean row comes on top.
         right = torch.cat([right, right.new_full((1, count), 1 / count)])
     return AffineMap(centre, right)
+
+
+def memory_needed(count: int, width: int) -> int:
+    """Bytes that `fit` takes beside the anchors, about.
+
+    Args:
+        count: anchors.
+        width: of their rows.
+    """
+    return 8 * (4 * count * width + 3 * min(count, width) ** 2)
+
+
+def _damped(gram: Tensor, shift: float, centred: Tensor, *, tall: bool) -> Tensor | None:
+    """(A'A + shift)^-1 A', or the equal A' (AA' + shift)^-1, by Cholesky; None where that fails."""
+    gram = gram.clone()
+    gram.diagonal().add_(shift)
+    factor, failed = torch.linalg.cholesky_ex(gram)
+    if int(failed):
+        return None
+    solved: Tensor = torch.cholesky_solve(centred.T if tall else centred, factor)
+    return solved if tall else solved.T
+
+
+def _pseudo_inverse(gram: Tensor, shift: float, centred: Tensor, *, tall: bool) -> Tensor:
+    """The same by eigenvectors, without the directions in which the anchors do not differ."""
+    spectrum, vectors = torch.linalg.eigh(gram)
+    smallest = (max(centred.shape) * torch.finfo(torch.float32).eps) ** 2 * float(spectrum[-1].clamp_min(0))
+    kept = spectrum > smallest
+    inverse: Tensor = (vectors * torch.where(kept, 1 / (spectrum + shift).where(kept, 1.0), 0.0)) @ vectors.T
+    made: Tensor = inverse @ centred.T if tall else centred.T @ inverse
+    return made

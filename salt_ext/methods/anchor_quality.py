@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from salt_ext.device import Placement
 from salt_ext.methods import affine_map
 from salt_ext.methods.cross_validation import centred_cosines
 from salt_ext.methods.material import Material
@@ -36,6 +37,8 @@ _OUTLYING = 6.0  # deviations of the logarithm of the norm, by the median absolu
 _DEVIATION_PER_MAD = 1.4826  # of a normal distribution
 _RIDGE = 1.0  # of the map that finds false friends, as in the preset
 _LISTED = 50
+_STEP = "anchor filter"
+_BLOCK = 4096
 
 
 def without_doubtful_anchors(material: Material, doubts: str) -> tuple[Material, dict[str, Any]]:
@@ -52,8 +55,8 @@ def without_doubtful_anchors(material: Material, doubts: str) -> tuple[Material,
     facts: dict[str, Any] = {}
     if doubts in ("undertrained", "both"):
         targets, sources = anchors.target_ids[text], anchors.source_ids[text]
-        bad = undertrained(material.source_table, material.source)[sources]
-        bad |= undertrained(material.donor, material.target)[targets]
+        bad = undertrained(material.source_table, material.source, material.placement)[sources]
+        bad |= undertrained(material.donor, material.target, material.placement)[targets]
         facts["undertrained"] = _listed(material, text[bad])
         text = text[~bad]
     if doubts in ("false-friends", "both"):
@@ -65,34 +68,55 @@ def without_doubtful_anchors(material: Material, doubts: str) -> tuple[Material,
     return replace(material, anchors=replace(anchors, kinds=kinds)), facts
 
 
-def undertrained(table: Tensor, vocabulary: Vocabulary) -> npt.NDArray[np.bool_]:
+def undertrained(table: Tensor, vocabulary: Vocabulary, placement: Placement | None = None) -> npt.NDArray[np.bool_]:
     """The tokens whose rows look untrained: bool [vocabulary.size].
 
     Args:
         table: floating [vocabulary.size or more, h]; rows of zeros are not looked at.
         vocabulary: what its rows stand for.
+        placement: where the work is done, the CPU if not given.
     """
     size = vocabulary.size
     reachable = np.array([_can_be_read(vocabulary, number) for number in range(size)], dtype=bool)
     beyond = np.ones(table.shape[0] - size, dtype=bool)
     there = nonzero_rows(table, table.shape[0])
     known = torch.from_numpy(np.flatnonzero(there[:size] & reachable))
+    unreachable = torch.from_numpy(np.flatnonzero(there & np.concatenate([~reachable, beyond])))
     bad = np.zeros(size, dtype=bool)
     if not len(known):
         return bad
-    rows = table[known].double()
-    centre, norms = rows.mean(dim=0), rows.norm(dim=1).log()
-    deviation = (norms - norms.median()).abs()
-    outlying = deviation > _OUTLYING * _DEVIATION_PER_MAD * deviation.median()
-    unreachable = torch.from_numpy(np.flatnonzero(there & np.concatenate([~reachable, beyond])))
-    if len(unreachable):
-        examples = table[unreachable].double()
-        direction = examples.mean(dim=0)
-        agreement = centred_cosines(examples, direction.expand_as(examples), centre)
-        if float(agreement.median()) > _LIKE_UNREACHABLE:
-            outlying |= centred_cosines(rows, direction.expand_as(rows), centre) > _LIKE_UNREACHABLE
-    bad[known[outlying].numpy()] = True
+
+    def run(device: torch.device) -> Tensor:
+        return _outlying(table[known].to(device), table[unreachable].to(device)).cpu()
+
+    rows, blocks = len(known) + len(unreachable), 4 * _BLOCK  # float64, for a moment
+    needed = table.shape[1] * (rows * table.element_size() + 8 * blocks)
+    bad[known[(placement or Placement()).run(_STEP, run, needed=needed)].numpy()] = True
     return bad
+
+
+def _outlying(rows: Tensor, unreachable: Tensor) -> Tensor:
+    """Which rows have a norm far from the others', or point where the unreachable ones point: bool [n]."""
+    blocks = rows.split(_BLOCK)
+    norms = torch.cat([block.double().norm(dim=1) for block in blocks]).log()
+    deviation = (norms - norms.median()).abs()
+    outlying: Tensor = deviation > _OUTLYING * _DEVIATION_PER_MAD * deviation.median()
+    if len(unreachable):
+        centre, direction = _mean(rows), _mean(unreachable)
+        if float(_agreement(unreachable, direction, centre).median()) > _LIKE_UNREACHABLE:
+            outlying |= _agreement(rows, direction, centre) > _LIKE_UNREACHABLE
+    return outlying
+
+
+def _mean(rows: Tensor) -> Tensor:
+    """float64 [h]."""
+    mean: Tensor = torch.stack([block.double().sum(dim=0) for block in rows.split(_BLOCK)]).sum(dim=0) / len(rows)
+    return mean
+
+
+def _agreement(rows: Tensor, direction: Tensor, centre: Tensor) -> Tensor:
+    """Cosines with one direction around a centre, float64 [n]."""
+    return torch.cat([centred_cosines(block, direction.expand_as(block), centre) for block in rows.split(_BLOCK)])
 
 
 def false_friends(material: Material, text: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -107,10 +131,16 @@ def false_friends(material: Material, text: npt.NDArray[np.int64]) -> npt.NDArra
     """
     anchors = material.anchors
     donor = material.donor[torch.from_numpy(anchors.target_ids[text])]
-    rows = material.source_table[torch.from_numpy(anchors.source_ids[text])].double()
-    made = affine_map.fit(donor, ridge=_RIDGE).left_out(donor, rows)
-    cosines = centred_cosines(made, rows, rows.mean(dim=0))
-    return (cosines < 0).numpy()
+    rows = material.source_table[torch.from_numpy(anchors.source_ids[text])]
+
+    def run(device: torch.device) -> Tensor:
+        here, true = donor.to(device), rows.to(device).double()
+        made = affine_map.fit(here, ridge=_RIDGE).left_out(here, true)
+        return (centred_cosines(made, true, true.mean(dim=0)) < 0).cpu()
+
+    # Beside the fit the two tables, both domains, and the rows of `left_out` and of the cosines in float64.
+    needed = affine_map.memory_needed(*donor.shape) + 3 * 8 * donor.numel() + 6 * 8 * rows.numel()
+    return material.placement.run(_STEP, run, needed=needed).numpy()
 
 
 def _can_be_read(vocabulary: Vocabulary, number: int) -> bool:

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from salt_ext.methods.affine_map import fit
+from salt_ext.methods.affine_map import fit, memory_needed
 from salt_ext.methods.assembly import Combinations
 from salt_ext.methods.checks import check_not_negative
 from salt_ext.methods.material import Material, MethodInfo
@@ -62,10 +62,10 @@ class GlobalMap:
 
         def map_all(device: torch.device) -> LowRank:
             anchors = donor[torch.from_numpy(neighbours.key_targets)].to(device)
-            fitted = fit(anchors, ridge=self.ridge, intercept=self.intercept)
+            fitted = fit(anchors, ridge=self.ridge, intercept=self.intercept).rounded()
             rows = torch.from_numpy(neighbours.new)
             left = torch.cat([fitted.domain(donor[block].to(device)).float().cpu() for block in rows.split(_BLOCK)])
-            return LowRank(rows, left, fitted.right.float().cpu(), torch.from_numpy(neighbours.key_sources))
+            return LowRank(rows, left, fitted.right, torch.from_numpy(neighbours.key_sources))
 
         keys, width = len(neighbours.key_targets), donor.shape[1]
         nothing = np.empty(0, dtype=np.int64)
@@ -74,5 +74,5 @@ class GlobalMap:
             lengths=np.zeros(len(neighbours.new), dtype=np.int64),
             source_ids=nothing,
             values=nothing.astype(np.float32),
-            low_rank=material.placement.run("regression", map_all, needed=8 * width * (4 * width + 3 * keys)),
+            low_rank=material.placement.run("regression", map_all, needed=memory_needed(keys, width)),
         )

@@ -43,6 +43,7 @@ from salt_ext.vectors.mapped import require_file
 
 # Fewer than this are a reason to warn.
 _DIMENSIONS_PER_NEIGHBOUR = 4
+_BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ class Salt:
             # One key more or less changes a minimum-norm fit visibly, so near-ties at the sparsemax's threshold are
             # decided in float64: the same support on every machine, for a third more of the search's time.
             key_vectors, key_donors = similarity.vectors(key_rows, device), donor[key_rows].float().to(device)
-            key_domain = None if fitted is None else fitted[0].domain(donor[key_rows]).float().to(device)
+            key_domain = None if fitted is None else _domain(fitted[0], donor, key_rows, device)
             left.clear()
 
             def regress(block: Tensor) -> SparseRows:
@@ -203,8 +204,8 @@ class Salt:
                     rcond=self.rcond,
                 )
                 if fitted is not None and key_domain is not None:
-                    corrected = ops.csr_matmul(crow, col, weights.double(), key_domain).cpu()
-                    left.append(fitted[0].domain(donor[block]).float() - corrected)
+                    corrected = ops.csr_matmul(crow, col, weights.double(), key_domain)
+                    left.append((_domain(fitted[0], donor, block, device) - corrected).cpu())
                 return with_residual(SparseRows(crow, col, weights), queries, key_donors)
 
             return regress
@@ -213,19 +214,24 @@ class Salt:
         combined = combine_blocks(material, neighbours, prepare, row_bytes=row_bytes)
         combined = replace(combined, warnings=self._warnings(combined, material))
         if fitted is not None and left:
-            rows, right = torch.from_numpy(combined.target_ids), fitted[0].right.float()
-            low_rank = LowRank(rows, torch.cat(left), right, torch.from_numpy(fitted[1]))
+            rows = torch.from_numpy(combined.target_ids)
+            low_rank = LowRank(rows, torch.cat(left), fitted[0].right, torch.from_numpy(fitted[1]))
             combined = replace(combined, low_rank=low_rank)
         return combined if prior is None else prior.correct(combined, wanted, keys)
 
     def _global_map(self, material: Material) -> tuple[AffineMap, npt.NDArray[np.int64]] | None:
-        """The map of all text anchors with a donor row, and the source ids that its `right` stands for."""
+        """The map of all text anchors with a donor row, rounded, and the source ids that its `right` stands for."""
         if self.global_ridge is None:
             return None
         anchors, donor = material.anchors, material.donor
         usable = material.text_anchors & nonzero_rows(donor, material.target.size)[anchors.target_ids]
-        rows = donor[torch.from_numpy(anchors.target_ids[usable])]
-        return affine_map.fit(rows, ridge=self.global_ridge), anchors.source_ids[usable]
+        rows, ridge = donor[torch.from_numpy(anchors.target_ids[usable])], self.global_ridge
+
+        def fit(device: torch.device) -> AffineMap:
+            return affine_map.fit(rows.to(device), ridge=ridge).rounded()
+
+        needed = rows.nbytes + affine_map.memory_needed(*rows.shape)
+        return material.placement.run("global map", fit, needed=needed), anchors.source_ids[usable]
 
     def _check_files(self) -> None:
         aligned, counted = self.prior == "alignment", Norms.FREQUENCY.value in (self.norms, self.head_bias)
@@ -259,3 +265,11 @@ class Salt:
             f"a new token has {int(sizes.median())} neighbours (median) for the donor's {width} dimensions: a fit this "
             "tight follows noise; --ridge 0.1 or a lower --temperature helps",
         )
+
+
+def _domain(fitted: AffineMap, donor: Tensor, ids: Tensor, device: torch.device) -> Tensor:
+    """What the map is applied to for some tokens, float32 [n, h + 1] on the device."""
+    made = donor.new_empty(len(ids), fitted.right.shape[0], dtype=torch.float32, device=device)
+    for begin in range(0, len(ids), _BLOCK):
+        made[begin : begin + _BLOCK] = fitted.domain(donor[ids[begin : begin + _BLOCK]].to(device))
+    return made
