@@ -7,7 +7,6 @@ import stat
 from pathlib import Path
 
 from salt_ext.errors import InputError
-from salt_ext.listing import listed
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -16,6 +15,8 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+# Names with these endings are of files, wherever a model lies.
+_SUFFIXES = (".jinja", ".json", ".model", ".safetensors")
 
 
 def expanded(path: str | Path) -> Path:
@@ -50,21 +51,22 @@ def require_regular(file: str | Path, what: str = "") -> None:
 
 
 def require_plain_files(folder: Path, what: str) -> None:
-    """Checks that nothing in a folder is a pipe or a device: whoever opened that as a file might wait for ever.
+    """Checks that what should be a file of a model or a tokenizer is one; whoever opened a pipe might wait for ever.
 
     Args:
-        folder: the folder; its hidden files do not count.
+        folder: the folder; its hidden files do not count, and sub-folders only where they have the name of a file.
         what: what the user calls it, for the message.
 
     Raises:
-        InputError: naming the first one; or the folder cannot be listed.
+        InputError: naming the first that is none; or the folder cannot be listed.
     """
     try:
-        streams = [path.name for path in sorted(folder.iterdir()) if is_stream(path) and path.name[0] != "."]
+        entries = sorted(folder.iterdir())
     except OSError as error:
         raise InputError(f"{what}: the folder {folder} cannot be read: {error.strerror}") from error
-    if streams:
-        raise InputError(f"{what}: {folder} holds {listed(streams)}: a pipe or a device, where files were expected")
+    for entry in entries:
+        if entry.name[0] != "." and (entry.suffix in _SUFFIXES or not entry.is_dir()):
+            require_regular(entry, f"{what}:")
 
 
 def _mode(path: str | Path) -> int:

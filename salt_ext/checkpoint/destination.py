@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -56,8 +57,9 @@ def check_output(output: Path, *, inputs: Sequence[Path], force: bool) -> Path:
 def require_replaceable(folder: Path, *, shown: Path | None = None) -> None:
     """Checks that what lies in an output's place may be deleted for it.
 
-    That is an empty folder, and a folder with a config.json in which nothing lies but files of a model by their names,
-    and files that salt-ext wrote there by its own report.
+    That is an empty folder, and a folder with a config.json in which nothing lies but files of a model by their names.
+    Where salt-ext made the folder, by its own report, what the report says it copied may lie there too, and empty
+    files: a training that wrote its checkpoints there, or notes, are still not this tool's to delete.
 
     Args:
         folder: the existing output.
@@ -79,8 +81,13 @@ def require_replaceable(folder: Path, *, shown: Path | None = None) -> None:
     if not (folder / "config.json").is_file():
         held = listed([entry.name for entry in entries])
         raise OutputError(f"the output {name} is not a model folder (it holds {held}), {refused}")
-    known = _known_names(folder)
-    others = [entry.name for entry in entries if not _is_of_a_model(entry, known)]
+    copied = _reported(folder / REPORT_FILE)
+    known = _known_names(folder) | (copied or set())
+    others = [
+        entry.name
+        for entry in entries
+        if not _is_of_a_model(entry, known) and (copied is None or not _is_empty_file(entry))
+    ]
     if others:
         raise OutputError(f"the output {name} holds more than a model ({listed(others)}), {refused}")
 
@@ -119,8 +126,9 @@ def _resolved(output: Path) -> Path:
 
 
 def _require_apart(output: Path, given: Path, shown: Path) -> None:
-    apart = f"the output {shown} must lie apart from {given}, which is read for it"
     real = Path(os.path.realpath(expanded(given)))
+    model = "the model " if (real / "config.json").is_file() else ""
+    apart = f"the output {shown} must lie apart from {model}{given} that it is made from"
     if not real.exists():
         return
     if output == real or output in real.parents or (real.is_dir() and real in output.parents):
@@ -139,27 +147,32 @@ def _link_targets(folder: Path) -> Iterator[Path]:
 
 
 def _known_names(folder: Path) -> set[str]:
-    """Names in a model folder that only its own files explain: code, shards, what a former transfer copied."""
+    """Names in a model folder that only its own files explain: code and shards."""
     known = model_code(folder)
     for index in (INDEX_FILE, PICKLED_INDEX_FILE):
         try:
             known |= set((read_index(folder / index).shards or {}).values())
         except InputError:  # there is none, or it says nothing
             continue
-    return known | _reported(folder / REPORT_FILE)
+    return known
 
 
-def _reported(file: Path) -> set[str]:
-    """The files that a report of salt-ext says were copied beside it; none where it is no such report."""
+def _reported(file: Path) -> set[str] | None:
+    """The files that a report of salt-ext says were copied beside it; None where it is no such report."""
     try:
         report = json.loads(file.read_bytes()) if file.is_file() else None
     except (OSError, ValueError, RecursionError):
-        return set()
+        return None
     if not isinstance(report, dict) or report.get("made_by") != "salt-ext":
-        return set()
+        return None
     files = report.get("files")
     copied = files.get("copied") if isinstance(files, dict) else None
     return {name for name in copied if isinstance(name, str)} if isinstance(copied, list) else set()
+
+
+def _is_empty_file(entry: Path) -> bool:
+    status = entry.lstat()
+    return stat.S_ISREG(status.st_mode) and status.st_size == 0
 
 
 def _is_of_a_model(entry: Path, known: set[str]) -> bool:

@@ -78,7 +78,7 @@ def is_tokenizer(name: str) -> bool:
 
 def is_readme(name: str) -> bool:
     """Whether a file describes the folder."""
-    return name.lower().startswith("readme")
+    return name.lower().startswith("readme") and Path(name).suffix.lower() in _PROSE
 
 
 def is_weights(name: str) -> bool:

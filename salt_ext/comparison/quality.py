@@ -21,7 +21,7 @@ from salt_ext.apply import new_tensors
 from salt_ext.checkpoint import write_checkpoint
 from salt_ext.checkpoint.adapters import without_adapter
 from salt_ext.device import Placement
-from salt_ext.errors import InputError
+from salt_ext.errors import InputError, OutputError
 from salt_ext.evaluate import TextScore, TokenStream, adapt_stream, measure_stream
 from salt_ext.inputs import Pair, moved_configs
 from salt_ext.plan import TransferPlan
@@ -85,21 +85,28 @@ class Bench:
             plan: of the pair.
             seed: of the order in which the adaptation reads its text.
             progress: told (steps done, steps in all).
+
+        Raises:
+            OutputError: the folder for temporary files cannot take the model.
         """
         checkpoint = self.pair.source.checkpoint
         configs = moved_configs(self.pair, self.anchors, rows=plan.target_rows)
         with tempfile.TemporaryDirectory(prefix="salt-compare-") as scratch:
             folder = Path(scratch) / "model"
-            write_checkpoint(
-                checkpoint,
-                folder,
-                tensors=new_tensors(checkpoint, plan, placement=Placement(self.device)),
-                config=configs.config,
-                generation_config=configs.generation_config,
-                tokenizer=self.pair.target.tokenizer,
-                extra=lambda folder: None,
-                force=False,
-            )
+            try:
+                write_checkpoint(
+                    checkpoint,
+                    folder,
+                    tensors=new_tensors(checkpoint, plan, placement=Placement(self.device)),
+                    config=configs.config,
+                    generation_config=configs.generation_config,
+                    tokenizer=self.pair.target.tokenizer,
+                    extra=lambda folder: None,
+                    force=False,
+                )
+            except OutputError as error:
+                reason = str(error).replace(str(folder), f"a model in {tempfile.gettempdir()}")
+                raise OutputError(f"the folder for temporary files (TMPDIR) cannot be used: {reason}") from error
             model = self._open(folder)
         before = measure_stream(model, self.held_out, context=self.context)
         if self.adaptation is None:
