@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from salt_ext.comparison import picture
-from salt_ext.comparison.result import Comparison, Row
+from salt_ext.comparison.result import Comparison, Row, make_folder
 from salt_ext.comparison.table import print_comparison
 from salt_ext.errors import OutputError
 
@@ -71,6 +71,42 @@ def test_files(tmp_path):
     assert stored["source_bits_per_byte"] == 2.6
     assert stored["anchors"] == 2333
     assert stored["warnings"] == ["one [sentence]"]
+
+
+def test_only_a_comparison_is_replaced(tmp_path):
+    made = comparison()
+    made.write(tmp_path)
+    (tmp_path / "notes.txt").write_text("kept")
+    made.write(tmp_path)
+    (tmp_path / "table.json").unlink()
+    (tmp_path / "table.csv").write_text("precious")
+    with pytest.raises(OutputError, match=r"table.csv exists and is no comparison's; choose another folder"):
+        made.write(tmp_path)
+    for other in ("[]", "{", '{"methods": []}'):
+        (tmp_path / "table.json").write_text(other)
+        with pytest.raises(OutputError, match=r"is no comparison's"):
+            make_folder(tmp_path)
+    assert (tmp_path / "table.csv").read_text() == "precious"
+    assert (tmp_path / "notes.txt").read_text() == "kept"
+
+
+def test_a_text_is_not_replaced_by_its_own_comparison(tmp_path):
+    comparison().write(tmp_path)
+    make_folder(tmp_path, inputs=[tmp_path / "notes.txt"])
+    with pytest.raises(OutputError, match=r"table.csv is read for this"):
+        make_folder(tmp_path, inputs=[tmp_path / "table.csv"])
+
+
+def test_a_result_is_not_written_through_a_link(tmp_path):
+    made, folder = comparison(), tmp_path / "out"
+    made.write(folder)
+    for name in ("table.csv", "table.json"):
+        (folder / name).rename(tmp_path / name)
+        (folder / name).symlink_to(tmp_path / name)
+    before = (tmp_path / "table.csv").read_text()
+    comparison(seeds=1).write(folder)
+    assert (tmp_path / "table.csv").read_text() == before
+    assert (folder / "table.csv").read_text() != before
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
