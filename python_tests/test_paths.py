@@ -50,6 +50,11 @@ def odd(tmp_path: Path) -> dict[str, Path]:
 
 def test_every_kind_is_named_and_none_is_opened(odd, tmp_path):
     for kind, path in odd.items():
+        if kind == "a folder":
+            require_regular(path)
+            with pytest.raises(InputError, match=f"^text {path} cannot be read: Is a directory$"):
+                read_lines(path)
+            continue
         with pytest.raises(InputError, match=f"^token map {path} is {kind}, where a file was expected$"):
             require_regular(path, "token map")
         with pytest.raises(InputError, match=f"^text {path} is {kind}"):
@@ -95,7 +100,7 @@ def test_nothing_is_written_through_a_link(tmp_path):
     os.link(precious, tmp_path / "hard")
     (tmp_path / "soft").symlink_to(precious)
     for name in ("hard", "soft"):
-        write_anew(tmp_path / name, b"new")
+        write_anew(tmp_path / name, b"new", what="the file")
         assert (tmp_path / name).read_bytes() == b"new"
         assert not (tmp_path / name).is_symlink()
     assert precious.read_bytes() == b"precious"
@@ -110,8 +115,8 @@ def test_a_failure_keeps_the_older_file(tmp_path):
         yield b"new"
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OutputError, match=r"/file cannot be written: No space left on device$"):
-        write_anew(file, pieces())
+    with pytest.raises(OutputError, match=r"the file cannot be written to .*/file: No space left on device$"):
+        write_anew(file, pieces(), what="the file")
     assert file.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
 
@@ -119,14 +124,14 @@ def test_a_failure_keeps_the_older_file(tmp_path):
 def test_a_device_stays_one():
     status = os.stat("/dev/null")
     check_output_file(Path("/dev/null"), what="output", inputs=[], force=False)
-    write_anew(Path("/dev/null"), b"gone")
+    write_anew(Path("/dev/null"), b"gone", what="the file")
     assert os.stat("/dev/null").st_ino == status.st_ino
 
 
 def test_names_as_long_as_the_file_system_takes(tmp_path):
     longest = os.pathconf(tmp_path, "PC_NAME_MAX")
     check_output_file(tmp_path / ("x" * longest), what="output", inputs=[], force=False)
-    write_anew(tmp_path / ("x" * longest), b"content")
+    write_anew(tmp_path / ("x" * longest), b"content", what="the file")
     with pytest.raises(OutputError, match="cannot be made: File name too long"):
         check_output_file(tmp_path / ("x" * (longest + 1)), what="output", inputs=[], force=False)
 

@@ -47,7 +47,7 @@ def check_output_file(file: Path, *, what: str, inputs: Sequence[Path], force: b
         raise OutputError(f"{what} {file} cannot be made: the folder {file.parent} is not writable")
 
 
-def write_anew(file: Path, content: bytes | Iterable[bytes]) -> None:
+def write_anew(file: Path, content: bytes | Iterable[bytes], *, what: str) -> None:
     """Writes a file of its own, which appears complete or not at all.
 
     What had the name before keeps its bytes where it has other names, and so does what a symbolic link points to. Only
@@ -56,6 +56,7 @@ def write_anew(file: Path, content: bytes | Iterable[bytes]) -> None:
     Args:
         file: the file.
         content: all of it, or its pieces.
+        what: what to call it in the message.
 
     Raises:
         OutputError: it cannot be written; an older file is then as it was.
@@ -74,7 +75,7 @@ def write_anew(file: Path, content: bytes | Iterable[bytes]) -> None:
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(f"{file} cannot be written: {error.strerror or error}") from error
+        raise OutputError(f"{what} cannot be written to {file}: {error.strerror or error}") from error
 
 
 def _is_or_lies_in(file: Path, given: Path) -> bool:

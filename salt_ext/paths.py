@@ -9,7 +9,6 @@ from pathlib import Path
 from salt_ext.errors import InputError
 
 _KINDS = (
-    (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a device"),
@@ -31,12 +30,12 @@ def is_stream(path: str | Path) -> bool:
 
 
 def require_regular(file: str | Path, what: str = "") -> None:
-    """Checks that a path is no folder, pipe or device; reading one of those may never end.
+    """Checks that a path is no pipe or device; reading one of those may never end.
 
     A pipe without a name passes, as a shell makes one for `<(command)`: somebody writes into it already.
 
     Args:
-        file: the path; it may be missing.
+        file: the path; it may be missing, or a folder: opening it says so.
         what: what to call it in the message.
 
     Raises:
@@ -65,8 +64,11 @@ def require_plain_files(folder: Path, what: str) -> None:
     except OSError as error:
         raise InputError(f"{what}: the folder {folder} cannot be read: {error.strerror}") from error
     for entry in entries:
-        if entry.name[0] != "." and (entry.suffix in _SUFFIXES or not entry.is_dir()):
-            require_regular(entry, f"{what}:")
+        if entry.name[0] == ".":
+            continue
+        if entry.suffix in _SUFFIXES and entry.is_dir():
+            raise InputError(f"{what}: {entry} is a folder, where a file was expected")
+        require_regular(entry, f"{what}:")
 
 
 def _mode(path: str | Path) -> int:

@@ -138,7 +138,7 @@ def write_report(report: Mapping[str, Any], file: Path) -> None:
         OutputError: the file cannot be written.
     """
     text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_anew(file, text.encode())
+    write_anew(file, text.encode(), what="the report")
 
 
 def print_summary(report: Mapping[str, Any], output: Path, console: Console) -> None:

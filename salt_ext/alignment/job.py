@@ -209,7 +209,7 @@ def write_report(path: Path, found: AlignReport) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    write_anew(path, (json.dumps(asdict(found), ensure_ascii=False, indent=2) + "\n").encode())
+    write_anew(path, (json.dumps(asdict(found), ensure_ascii=False, indent=2) + "\n").encode(), what="the report")
 
 
 def _check_outputs(

@@ -35,7 +35,7 @@ def write_units(path: str | Path, source: UnitText, target: UnitText) -> None:
         )
         for pair in zip(source.corpus.lines(), target.corpus.lines(), strict=True)
     )
-    write_anew(Path(path), (f"{line}\n".encode() for line in lines))
+    write_anew(Path(path), (f"{line}\n".encode() for line in lines), what="the units")
 
 
 def read_pharaoh(path: str | Path, source: UnitText, target: UnitText) -> WordCounts:

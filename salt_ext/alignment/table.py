@@ -112,7 +112,7 @@ def write_table(path: str | Path, table: AlignmentTable, source: Vocabulary, tar
         f"{new}\t{_spelt(target, new)}\t{old}\t{_spelt(source, old)}\t{count}\n"
         for new, old, count in zip(*columns, strict=True)
     )
-    write_anew(file, (line.encode() for line in chain([header], rows)))
+    write_anew(file, (line.encode() for line in chain([header], rows)), what="the table")
 
 
 def read_table(path: str | Path) -> AlignmentTable:

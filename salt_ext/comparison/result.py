@@ -128,12 +128,13 @@ class Comparison:
         from salt_ext.comparison.picture import can_draw, draw
 
         make_folder(folder)
-        write_anew(folder / CSV_FILE, self.csv().encode())
-        write_anew(folder / JSON_FILE, (json.dumps(self.as_json(), indent=2, ensure_ascii=False) + "\n").encode())
+        write_anew(folder / CSV_FILE, self.csv().encode(), what="the comparison")
+        text = json.dumps(self.as_json(), indent=2, ensure_ascii=False)
+        write_anew(folder / JSON_FILE, f"{text}\n".encode(), what="the comparison")
         if can_draw():
             image = io.BytesIO()
             draw(self, image)
-            write_anew(folder / PICTURE_FILE, image.getvalue())
+            write_anew(folder / PICTURE_FILE, image.getvalue(), what="the comparison")
 
 
 def make_folder(folder: Path, *, inputs: Sequence[Path] = ()) -> None:

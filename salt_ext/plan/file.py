@@ -41,7 +41,7 @@ def save_plan(
         content = _reproducible(safetensors.torch.save(tensors, metadata=header))
     except safetensors.SafetensorError as error:
         raise OutputError(f"the plan cannot be written to {path}: {error}") from error
-    write_anew(path, content)
+    write_anew(path, content, what="the plan")
 
 
 def load_plan(path: Path) -> dict[str, Any]:
