@@ -200,6 +200,62 @@ def test_transfer_on_a_gpu(two_gpus, moves_go_nowhere, monkeypatch, untied_sourc
     assert files(tmp_path / "moved") == files(tmp_path / "plain")
 
 
+@pytest.mark.parametrize("drop_anchors", ["undertrained", "both"])
+def test_all_of_salt_plus_runs_on_the_gpu(
+    drop_anchors, two_gpus, moves_go_nowhere, monkeypatch, untied_source, donor, word_vectors, tmp_path
+):
+    """The map of all anchors and what leaves anchors out, too: each says where it ran."""
+    options = {"aux": f"vectors:{word_vectors[0]}", "options": {"drop_anchors": drop_anchors}}
+    plain = salt_ext.transfer(untied_source, donor, tmp_path / "cpu", method="salt-plus", device="cpu", **options)
+    begun, to = [], torch.Tensor.to
+    run, taken = Placement._run, {}
+
+    def note_step(placement, step, work):
+        begun.append(step)
+        return run(placement, step, work)
+
+    def note_move(tensor, *arguments, **more):
+        if any(isinstance(value, torch.device) and value.type == "cuda" for value in arguments):
+            taken[begun[-1]] = taken.get(begun[-1], 0) + tensor.numel()
+        return to(tensor, *arguments, **more)
+
+    monkeypatch.setattr(Placement, "_run", note_step)
+    monkeypatch.setattr(torch.Tensor, "to", note_move)
+    moved = salt_ext.transfer(untied_source, donor, tmp_path / "cuda", method="salt-plus", device="cuda", **options)
+    steps = {"anchor filter", "global map", "regression", "weighted sums"}
+    assert plain.report["machine"]["ops_ran_on"] == dict.fromkeys(steps, "cpu")
+    assert moved.report["machine"]["ops_ran_on"] == dict.fromkeys(steps, "cuda:1 (made up)")
+    assert moved.report["warnings"] == plain.report["warnings"]
+    assert files(moved.output) == files(plain.output)
+    # Whole tables: it is the rows that move, not what comes of them.
+    rows = moved.report["anchors"]["by_class"]["exact"] * 32
+    assert all(taken[step] >= rows // 2 for step in steps)
+
+
+@pytest.mark.parametrize("step", ["anchor filter", "global map"])
+def test_salt_plus_falls_back_with_one_warning(
+    step, two_gpus, moves_go_nowhere, monkeypatch, source, donor, word_vectors, tmp_path
+):
+    """From the step on for which memory is short, on the CPU; those before stay where they ran."""
+    options = {"method": "salt-plus", "aux": f"vectors:{word_vectors[0]}"}
+    plain = salt_ext.transfer(source, donor, tmp_path / "plain", device="cpu", **options)
+    run = Placement.run
+
+    def short_at(placement, name, work, *, needed):
+        return run(placement, name, work, needed=9 * GIB if name == step else needed)
+
+    monkeypatch.setattr(Placement, "run", short_at)
+    moved = salt_ext.transfer(source, donor, tmp_path / "moved", device="cuda", **options)
+    ran = moved.report["machine"]["ops_ran_on"]
+    order = ["anchor filter", "global map", "regression", "weighted sums"]
+    assert list(ran) == order
+    first = order.index(step)
+    assert [where == "cpu" for where in ran.values()] == [place >= first for place in range(4)]
+    (warning,) = [text for text in moved.report["warnings"] if text not in plain.report["warnings"]]
+    assert warning.startswith(f"cuda:1 is short of memory: the {step} needs about 9.66 GB, 8.59 GB is free; the CPU ")
+    assert files(moved.output) == files(plain.output)
+
+
 @pytest.mark.parametrize("short", ["before", "while running"])
 def test_transfer_falls_back(short, two_gpus, moves_go_nowhere, monkeypatch, source, donor, tmp_path):
     plain = salt_ext.transfer(source, donor, tmp_path / "plain", device="cpu")
@@ -222,11 +278,13 @@ def test_transfer_falls_back(short, two_gpus, moves_go_nowhere, monkeypatch, sou
 
 
 @pytest.mark.skipif(not salt_ext.backends()["cuda"].available, reason="needs CUDA")
-def test_transfer_on_a_real_gpu(source, donor, word_vectors, tmp_path):
+@pytest.mark.parametrize("method", ["salt", "salt-plus"])
+def test_transfer_on_a_real_gpu(method, source, donor, word_vectors, tmp_path):
     """The same rows are copied and sampled, the same neighbours chosen; sums differ by rounding."""
     aux = f"vectors:{word_vectors[0]}"
     on_cpu, on_gpu = (
-        salt_ext.transfer(source, donor, tmp_path / name, aux=aux, device=name) for name in ("cpu", "cuda")
+        salt_ext.transfer(source, donor, tmp_path / name, method=method, aux=aux, device=name)
+        for name in ("cpu", "cuda")
     )
     assert all(where.startswith("cuda:") for where in on_gpu.report["machine"]["ops_ran_on"].values())
     assert torch.equal(on_cpu.plan.col_indices, on_gpu.plan.col_indices)
