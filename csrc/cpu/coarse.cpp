@@ -81,10 +81,10 @@ void CoarseKeys::pack_tile(const Kernels& kernels, const Directions& keys, const
     const CoarseRange own = quantised(kernels, keys, key(place), range.scale, row.data());
     range.error = std::max(range.error, own.error);
     range.norm = std::max(range.norm, own.norm);
-    uint8_t* out = &packed_[static_cast<size_t>(place / width * width * depth_ + place % width * kStep)];
+    uint8_t* out = packed_.data() + place / width * width * depth_ + place % width * kStep;
     for (int64_t d = 0; d < depth_; d += kStep, out += width * kStep) {
       uint32_t four;
-      std::memcpy(&four, &row[static_cast<size_t>(d)], sizeof(four));
+      std::memcpy(&four, row.data() + d, sizeof(four));
       four ^= 0x80808080u;  // 128 more: the instruction takes one side without a sign
       std::memcpy(out, &four, sizeof(four));
     }
@@ -118,9 +118,9 @@ void CoarseEngine::pack(const Directions& queries, int64_t begin, int64_t count)
     errors_[at] = range.error;
     norms_[at] = range.norm;
     start_[at] = -128 * std::accumulate(row_.begin(), row_.end(), 0);
-    int8_t* out = &packed_[static_cast<size_t>(i / height * height * depth + i % height * kStep)];
+    int8_t* out = packed_.data() + i / height * height * depth + i % height * kStep;
     for (int64_t d = 0; d < depth; d += kStep, out += height * kStep) {
-      std::memcpy(out, &row_[static_cast<size_t>(d)], kStep);
+      std::memcpy(out, row_.data() + d, kStep);
     }
   }
   // Rows past the end of the last panel: whatever they hold, nothing of it exceeds this.
@@ -143,10 +143,8 @@ void CoarseEngine::multiply(int64_t first, int64_t count, bool either_sign) {
   for (int64_t j = 0; j < count; j += nr) {  // one panel of keys stays in the first-level cache, queries stream past
     const uint8_t* panel = keys_.panel(first + j);
     for (int64_t i = 0; i < count_; i += mr) {
-      kernels_.gemm_s8(depth, &packed_[static_cast<size_t>(i * depth)], panel, &start_[static_cast<size_t>(i)],
-                       &thresholds_[static_cast<size_t>(i)], either_sign,
-                       &scores_[static_cast<size_t>(i * kKeyTile + j)], kKeyTile,
-                       &marks_[static_cast<size_t>(i * ld_marks_ + j / nr)], ld_marks_,
+      kernels_.gemm_s8(depth, packed_.data() + i * depth, panel, start_.data() + i, thresholds_.data() + i, either_sign,
+                       scores_.data() + i * kKeyTile + j, kKeyTile, marks_.data() + i * ld_marks_ + j / nr, ld_marks_,
                        i == 0 && first + j + nr < keys_.size() ? panel + nr * depth : panel);
     }
   }

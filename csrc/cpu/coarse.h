@@ -47,7 +47,7 @@ class CoarseKeys {
   int64_t key(int64_t place) const { return order_[static_cast<size_t>(place)]; }
   const CoarseRange& range(int64_t tile) const { return ranges_[static_cast<size_t>(tile)]; }
   double largest_norm() const;
-  const uint8_t* panel(int64_t place) const { return &packed_[static_cast<size_t>(place * depth_)]; }
+  const uint8_t* panel(int64_t place) const { return packed_.data() + place * depth_; }
 
  private:
   static constexpr int64_t kLeastDepth = 64;

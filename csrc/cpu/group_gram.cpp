@@ -35,7 +35,7 @@ void GroupGram::form(const CsrView& csr, std::span<const int64_t> rows, const st
       const void* row = i < common ? anchors_.at(united_[static_cast<size_t>(i)], begin)
                                    : static_cast<const char*>(queries[static_cast<size_t>(i - common)]) +
                                          begin * element_size(anchors_.dtype);
-      kernels_.widen_f64(anchors_.dtype, row, length, &buffer_[static_cast<size_t>(i * ld)]);
+      kernels_.widen_f64(anchors_.dtype, row, length, buffer_.data() + i * ld);
     }
     kernels_.gram(buffer_.data(), n, common, length, ld, products_.data(), ld_);
   }
@@ -50,7 +50,7 @@ void GroupGram::extract(int64_t member, const int64_t* support, int64_t k, int64
   }
   const int64_t query = static_cast<int64_t>(united_.size()) + member;
   for (int64_t i = 0; i < k; ++i) {
-    const double* row = &products_[static_cast<size_t>(places_[static_cast<size_t>(i)] * ld_)];
+    const double* row = products_.data() + places_[static_cast<size_t>(i)] * ld_;
     for (int64_t j = i; j < k; ++j) {
       gram[i * ld + j] = row[places_[static_cast<size_t>(j)]];
     }

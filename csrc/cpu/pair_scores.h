@@ -33,7 +33,7 @@ class PairScores {
         packer_.pack_rows(
             keys, [&](int64_t i) { return columns[static_cast<size_t>(first + i)]; }, std::min(width, count - first), d,
             n, width, keys_.data());
-        kernels_.gemm_row_f32(n, query_.data(), keys_.data(), &scores[static_cast<size_t>(first)], d > 0);
+        kernels_.gemm_row_f32(n, query_.data(), keys_.data(), scores.data() + first, d > 0);
       }
     }
     scores.resize(static_cast<size_t>(count));

@@ -56,7 +56,7 @@ class PanelPacker {
       return;
     }
     widened_.resize(static_cast<size_t>(width * depth));
-    T* copy = &widened_[static_cast<size_t>(r * depth)];
+    T* copy = widened_.data() + r * depth;
     rows_[static_cast<size_t>(r)] = copy;
     if (in_range) {
       (kernels_.*Arithmetic<T>::widen)(matrix.dtype, in, depth, copy);

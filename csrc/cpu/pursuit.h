@@ -66,7 +66,7 @@ class Pursuit {
   static constexpr double kExactFit = 1e-12;    // relative residual below which the fit is exact but for rounding
   static constexpr double kIndependent = 1e-6;  // relative distance from the span of the chosen
 
-  double* factor_row(size_t i) { return &factor_[i * (i + 1) / 2]; }
+  double* factor_row(size_t i) { return factor_.data() + i * (i + 1) / 2; }
 
   // Adds the row of atom_ to the Cholesky factor of the chosen atoms' Gram matrix (packed by rows).
   bool extend_factor(const Kernels& kernels, const MatrixView& atoms, double squared) {

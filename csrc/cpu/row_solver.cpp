@@ -77,7 +77,7 @@ void RowSolver::centre(const void* query, const double* sample_weights) {
 void RowSolver::load_anchor(int64_t i, int64_t begin, int64_t length, double* out) const {
   kernels_.widen_f64(anchors_.dtype, anchors_.at(support_[i], begin), length, out);
   if (options_.intercept) {
-    kernels_.axpy_f64(DType::kFloat64, -1.0, &centre_[static_cast<size_t>(begin)], length, out);
+    kernels_.axpy_f64(DType::kFloat64, -1.0, centre_.data() + begin, length, out);
   }
   const double scale = scale_[static_cast<size_t>(i)];
   if (scale != 1.0) {
@@ -139,9 +139,9 @@ void RowSolver::gram_of_anchors() {
   for (int64_t begin = 0; begin < h_; begin += chunk) {
     const int64_t length = std::min(chunk, h_ - begin);
     for (int64_t i = 0; i < k_; ++i) {
-      load_anchor(i, begin, length, &buffer_[static_cast<size_t>(i * ld)]);
+      load_anchor(i, begin, length, buffer_.data() + i * ld);
     }
-    std::copy_n(&query_[static_cast<size_t>(begin)], length, &buffer_[static_cast<size_t>(k_ * ld)]);
+    std::copy_n(query_.data() + begin, length, buffer_.data() + k_ * ld);
     kernels_.gram(buffer_.data(), rows, n_, length, ld, gram_.data(), ld_);
   }
   for (int64_t i = 0; i < n_; ++i) {
@@ -171,7 +171,7 @@ void RowSolver::gram_of_columns() {
 bool RowSolver::factorise() {
   double squares = 0;  // of all entries: the root bounds the largest eigenvalue
   for (int64_t i = 0; i < n_; ++i) {
-    const double* row = &gram_[static_cast<size_t>(i * ld_ + i)];
+    const double* row = gram_.data() + i * ld_ + i;
     squares += row[0] * row[0] + 2 * kernels_.dot(row + 1, row + 1, n_ - i - 1);
   }
   if (!kernels_.cholesky_factor(n_, ld_, gram_.data())) {

@@ -19,7 +19,7 @@ double* SvdSolver::prepare(int64_t n, int64_t m) {
 }
 
 void SvdSolver::reflect(int64_t j, double* x) const {
-  const double* v = &vectors_[static_cast<size_t>(j * m_ + j)];
+  const double* v = vectors_.data() + j * m_ + j;
   const double projection = kernels_.dot(v, x + j, m_ - j);
   kernels_.axpy_f64(DType::kFloat64, -2 * projection, v, m_ - j, x + j);
 }
@@ -28,10 +28,10 @@ void SvdSolver::reflect(int64_t j, double* x) const {
 void SvdSolver::factorise() {
   triangle_.assign(static_cast<size_t>(n_ * n_), 0.0);
   for (int64_t j = 0; j < n_; ++j) {
-    double* x = &vectors_[static_cast<size_t>(j * m_)];
+    double* x = vectors_.data() + j * m_;
     double* tail = x + j;
     const double norm = std::sqrt(kernels_.dot(tail, tail, m_ - j));
-    double* column = &triangle_[static_cast<size_t>(j * n_)];
+    double* column = triangle_.data() + j * n_;
     std::copy(x, x + j, column);
     column[j] = tail[0] > 0 ? -norm : norm;
     tail[0] -= column[j];
@@ -40,7 +40,7 @@ void SvdSolver::factorise() {
       tail[i] = length > 0 ? tail[i] / length : 0.0;
     }
     for (int64_t later = j + 1; later < n_; ++later) {
-      reflect(j, &vectors_[static_cast<size_t>(later * m_)]);
+      reflect(j, vectors_.data() + later * m_);
     }
   }
 }
@@ -53,7 +53,7 @@ void SvdSolver::diagonalise() {
   }
   double largest = 0;
   for (int64_t i = 0; i < n_; ++i) {
-    const double* column = &triangle_[static_cast<size_t>(i * n_)];
+    const double* column = triangle_.data() + i * n_;
     largest = std::max(largest, kernels_.dot(column, column, n_));
   }
   // A column this short is rounding error of the longest: its direction means nothing.
@@ -62,8 +62,8 @@ void SvdSolver::diagonalise() {
     bool rotated = false;
     for (int64_t i = 0; i + 1 < n_; ++i) {
       for (int64_t j = i + 1; j < n_; ++j) {
-        double* x = &triangle_[static_cast<size_t>(i * n_)];
-        double* y = &triangle_[static_cast<size_t>(j * n_)];
+        double* x = triangle_.data() + i * n_;
+        double* y = triangle_.data() + j * n_;
         const double xx = kernels_.dot(x, x, n_);
         const double yy = kernels_.dot(y, y, n_);
         const double xy = kernels_.dot(x, y, n_);
@@ -75,7 +75,7 @@ void SvdSolver::diagonalise() {
         const double t = (zeta >= 0 ? 1.0 : -1.0) / (std::abs(zeta) + std::sqrt(1 + zeta * zeta));
         const double c = 1 / std::sqrt(1 + t * t);
         kernels_.rotate(x, y, n_, c, c * t);
-        kernels_.rotate(&right_[static_cast<size_t>(i * n_)], &right_[static_cast<size_t>(j * n_)], n_, c, c * t);
+        kernels_.rotate(right_.data() + i * n_, right_.data() + j * n_, n_, c, c * t);
       }
     }
     if (!rotated) {
@@ -98,7 +98,7 @@ void SvdSolver::solve(const double* rhs, bool transposed, double ridge, double r
   std::vector<double> squared(static_cast<size_t>(n_));
   double largest = 0;
   for (int64_t i = 0; i < n_; ++i) {
-    const double* column = &triangle_[static_cast<size_t>(i * n_)];
+    const double* column = triangle_.data() + i * n_;
     squared[static_cast<size_t>(i)] = kernels_.dot(column, column, n_);
     largest = std::max(largest, squared[static_cast<size_t>(i)]);
   }
@@ -109,8 +109,8 @@ void SvdSolver::solve(const double* rhs, bool transposed, double ridge, double r
     if (!(spectrum > floor)) {
       continue;
     }
-    const double* left = &triangle_[static_cast<size_t>(i * n_)];  // s_i u_i
-    const double* right = &right_[static_cast<size_t>(i * n_)];
+    const double* left = triangle_.data() + i * n_;  // s_i u_i
+    const double* right = right_.data() + i * n_;
     const double gain = kernels_.dot(transposed ? left : right, workspace_.data(), n_) / spectrum;
     kernels_.axpy_f64(DType::kFloat64, gain, transposed ? right : left, n_, out);
   }

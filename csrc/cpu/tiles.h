@@ -106,7 +106,7 @@ class TileEngine {
     for (int64_t d = 0; d < depth; d += split) {
       const int64_t n = std::min(split, depth - d);
       packer_.pack(queries, query_begin, query_count, d, n, blocking_.mr,
-                   &packed_queries_[m_panels * blocking_.mr * d]);
+                   packed_queries_.data() + m_panels * blocking_.mr * d);
     }
     for (int64_t first = 0; first < keys.size(); first += kKeyTile) {
       const int64_t count = std::min(kKeyTile, keys.size() - first);
@@ -114,8 +114,9 @@ class TileEngine {
         const bool last = d + split >= depth;
         const int64_t n = std::min(split, depth - d);
         packer_.pack(keys, first, count, d, n, blocking_.nr, packed_keys_.data());
-        multiply(&packed_queries_[m_panels * blocking_.mr * d], m_panels, count, n, d > 0, last ? thresholds : nullptr,
-                 either_sign, last ? Ahead{&keys, first + kKeyTile, 0} : Ahead{&keys, first, d + split});
+        multiply(packed_queries_.data() + m_panels * blocking_.mr * d, m_panels, count, n, d > 0,
+                 last ? thresholds : nullptr, either_sign,
+                 last ? Ahead{&keys, first + kKeyTile, 0} : Ahead{&keys, first, d + split});
       }
       visit(Tile<T>{first, count, scores_.data(), marks_.data(), ld_marks_});
     }
@@ -141,14 +142,14 @@ class TileEngine {
     const int64_t nr = blocking_.nr;
     const int64_t n_panels = packer_.panels(count, nr);
     for (int64_t j = 0; j < n_panels; ++j) {  // one panel of keys stays in the first-level cache, queries stream past
-      const T* b = &packed_keys_[static_cast<size_t>(j * nr * depth)];
+      const T* b = packed_keys_.data() + j * nr * depth;
       for (int64_t i = 0; i < m_panels; ++i) {
-        T* c = &scores_[static_cast<size_t>(i * mr * kKeyTile + j * nr)];
+        T* c = scores_.data() + i * mr * kKeyTile + j * nr;
         (kernels_.*Arithmetic<T>::gemm)(depth, a + i * mr * depth, b, c, kKeyTile, accumulate,
                                         ahead.row(j * m_panels + i));
         if (thresholds != nullptr) {
           (kernels_.*Arithmetic<T>::mark)(c, kKeyTile, thresholds + i * mr, either_sign,
-                                          &marks_[static_cast<size_t>(i * mr * ld_marks_ + j)], ld_marks_);
+                                          marks_.data() + i * mr * ld_marks_ + j, ld_marks_);
         }
       }
     }

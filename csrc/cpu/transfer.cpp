@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
+#include <cstddef>
 #include <mutex>
 #include <vector>
 
@@ -149,7 +149,7 @@ Tensor transfer_cpu(const Tensor& aux_new, const Tensor& aux_shared, const Tenso
   Tensor out = new_tensor(source_shared, {aux_new.size(0), source_shared.size(1)});
   std::byte* data = static_cast<std::byte*>(out.mutable_data_ptr());
   // Rows without a direction are never visited: all bits zero is 0.0 in every dtype.
-  std::memset(data, 0, static_cast<size_t>(out.numel() * element_size(in.source_shared.dtype)));
+  std::fill_n(data, out.numel() * element_size(in.source_shared.dtype), std::byte{0});
   const bool wide_aux = in.aux_new.matrix.dtype == DType::kFloat64;
   const bool wide_sum = in.source_shared.dtype == DType::kFloat64;
   if (wide_aux) {

@@ -43,6 +43,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def home(request: pytest.FixtureRequest) -> Iterator[str]:
     """Where a test runs, "cuda" or the name of a table of CPU kernels; the tensors that it makes are born there."""
     name: str = request.param
+    request.node.user_properties.append(("home", name))
     if name == EMULATED and request.node.get_closest_marker("torch_machinery"):
         yield name
     elif name == EMULATED:
