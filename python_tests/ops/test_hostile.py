@@ -1,4 +1,4 @@
-"""Random calls of every operator with hostile arguments: the float64 reference's answer or an error, never anything else.
+"""Random calls of every operator with hostile arguments: the answer of the float64 reference or an error.
 
 SALT_FUZZ names the number of calls on each instruction set: `SALT_FUZZ=20000 pytest python_tests/ops/test_hostile.py`.
 A failure names the number of the call, from which it can be made again. `python_tests/sanitize.py` runs them under the
@@ -15,19 +15,17 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor
 
 from salt_ext import ops, reference
 
-CALLS = 100
 FLOATS = [torch.float32, torch.float32, torch.float64, torch.float16, torch.bfloat16]
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 8e-3, torch.bfloat16: 4e-2}
 NUMBERS = [0.0, -1.0, math.nan, math.inf, -math.inf, 1e-300, 1e-12, 0.5, 1.0, 2.0, 1e12, 1e300]
 # None whose result would fit into memory and take long to fill.
 COUNTS = [0, -1, 1, 2, 5, 200, 2**44, 2**62, 2**63 - 1]
-INDICES = [-(2**63), -1, 0, 1, 2, 3, 100, 2**31, 2**62, 2**63 - 1]
+INDICES = [-(2**63), -1, 0, 1, 2, 3, 100, 2**31, 2**62]
 REFUSALS = (ValueError, TypeError, RuntimeError, MemoryError, OverflowError)
 
 
@@ -43,8 +41,6 @@ class Call:
 
 
 class Maker:
-    """Makes calls from a seed."""
-
     def __init__(self, seed: str) -> None:
         self.random = random.Random(seed)
         self.torch = torch.Generator().manual_seed(self.random.getrandbits(60))
@@ -99,7 +95,7 @@ class Maker:
             case 9:
                 return matrix.clone().requires_grad_()
             case 10 if matrix.numel():
-                raw = bytearray(1) + bytearray(matrix.contiguous().view(torch.uint8).numpy().tobytes())
+                raw = bytearray(1) + matrix.contiguous().view(torch.uint8).numpy().tobytes()
                 return torch.frombuffer(raw, dtype=matrix.dtype, offset=1).view(rows, cols)  # any alignment
         return matrix
 
@@ -117,36 +113,35 @@ class Maker:
         dtype, other = draw.choice(FLOATS), draw.choice(FLOATS)
         q, k, d, h = size(), size(), size(), size()
         if draw.randrange(8) == 0:
-            q, k, d = 30, 150, draw.choice([64, 67])  # enough for the products of bytes
+            q, k, d = 30, 150, draw.choice([64, 67])  # enough for products of bytes
         op = draw.choice(["cosine_sparsemax", "cosine_topk", "lstsq_weights", "csr_matmul", "omp", "transfer"])
         solver = {
             "ridge": draw.choice([0.0, 0.0, 1e-3, 1.0]),
             "intercept": draw.random() < 0.4,
             "rcond": draw.choice([None, None, 0.0, 1e-3]),
         }
+        if op == "cosine_topk":
+            k = max(1, k)
         crow, col = self.csr(q, k)
+        pair = [self.matrix(q, d, dtype), self.matrix(k, d, dtype)]
         match op:
             case "cosine_sparsemax":
-                pair = [self.matrix(q, d, dtype), self.matrix(k, d, dtype)]
                 call = Call(op, pair, {"temperature": draw.choice([0.05, 0.3, 1.0])})
             case "cosine_topk":
-                pair = [self.matrix(q, d, dtype), self.matrix(max(k, 1), d, dtype)]
-                call = Call(op, [*pair, draw.randint(1, max(k, 1))])
+                call = Call(op, [*pair, draw.randint(1, k)])
             case "omp":
-                pair = [self.matrix(q, d, dtype), self.matrix(k, d, dtype)]
                 most = draw.choice([1, 2, 5] if q > 10 else [1, 2, 5, 70])
                 call = Call(op, [*pair, most], {"tolerance": draw.choice([0.0, 0.1])})
             case "csr_matmul":
                 values = self.values(1, len(col), other)[0]
-                call = Call(op, [crow, col, values, self.matrix(k, d, dtype)])
+                call = Call(op, [crow, col, values, pair[1]])
             case "lstsq_weights":
-                call = Call(op, [crow, col, self.matrix(q, d, dtype), self.matrix(k, d, dtype)], solver)
+                call = Call(op, [crow, col, *pair], solver)
                 if draw.random() < 0.4:
                     solver["sample_weights"] = torch.rand(len(col), generator=self.torch).add(0.01).to(other)
             case _:
-                pairs = [self.matrix(rows, d, dtype) for rows in (q, k)]
-                pairs += [self.matrix(rows, h, other) for rows in (q, k)]
-                call = Call(op, [*pairs, self.matrix(k, size(), draw.choice(FLOATS))], solver | {"temperature": 0.3})
+                tables = [self.matrix(q, h, other), self.matrix(k, h, other), self.matrix(k, size(), dtype)]
+                call = Call(op, [*pair, *tables], solver | {"temperature": 0.3})
         call.wild = self.wild
         for _ in range(draw.choice([0, 0, 0, 1, 1, 2])):
             self.spoil(call)
@@ -158,10 +153,10 @@ class Maker:
         call.spoiled = True
         at = draw.randrange(len(call.args) + 1)
         if at == len(call.args):
-            numbers = [name for name, value in call.options.items() if isinstance(value, float)]
             call.wild = True
-            if numbers:
-                call.options[draw.choice(numbers)] = draw.choice(NUMBERS)
+            for name, value in call.options.items():
+                if isinstance(value, float) and draw.random() < 0.5:
+                    call.options[name] = draw.choice(NUMBERS)
         elif isinstance(call.args[at], int):
             call.args[at] = draw.choice(COUNTS)
         else:
@@ -177,16 +172,12 @@ class Maker:
             case 1:
                 kinds = [torch.int32, torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn, *FLOATS]
                 return tensor.to(draw.choice(kinds))
-            case 2:
-                return tensor[:0] if tensor.dim() else tensor
-            case 3:
-                return tensor[..., :-1] if tensor.dim() else tensor
-            case 4:
-                return torch.cat([tensor, tensor[-1:]]) if tensor.dim() else tensor
+            case 2 | 3 | 4 if tensor.dim():
+                return draw.choice([tensor[:0], tensor[..., :-1], torch.cat([tensor, tensor[-1:]])])
             case 5:
                 return tensor.to("meta")
-            case 6:
-                return tensor.to_sparse() if tensor.dim() else tensor
+            case 6 if tensor.dim():
+                return tensor.to_sparse()
             case 7 if not tensor.is_floating_point():
                 return tensor.flip(0)
         copy = tensor.clone(memory_format=torch.contiguous_format)
@@ -215,8 +206,6 @@ def is_canonical(crow: Tensor, col: Tensor, columns: int) -> bool:
 def must_be_refused(call: Call) -> bool:
     """Whether the data says so: indices that are no CSR, numbers that are none."""
     tensors = [value for value in [*call.args, *call.options.values()] if isinstance(value, Tensor)]
-    if any(tensor.is_meta for tensor in tensors):
-        return False
     if call.op in ("csr_matmul", "lstsq_weights"):
         if not is_canonical(call.args[0], call.args[1], call.args[3].shape[0]):
             return True
@@ -227,7 +216,7 @@ def must_be_refused(call: Call) -> bool:
 
 
 def as_matrix(call: Call, result: tuple[Tensor, ...]) -> Tensor:
-    """What a result says, as float64: weights at their columns, similarities in their order."""
+    """What a result says: weights at their columns, similarities in their order."""
     values = [tensor.detach().double() for tensor in result]
     if call.op == "cosine_topk":
         assert ((values[0] == -math.inf) == (result[1] == -1)).all()
@@ -247,7 +236,7 @@ def as_matrix(call: Call, result: tuple[Tensor, ...]) -> Tensor:
 
 
 def expected(call: Call, shake: float) -> Tensor:
-    """The reference's answer to arguments that are `shake` away. Narrow types count as float32, whose rules they share."""
+    """The reference's answer to arguments that are `shake` away; narrow types follow the rules of float32."""
     generator = torch.Generator().manual_seed(0)
 
     def near(value: Any) -> Any:
@@ -282,24 +271,21 @@ def check(call: Call) -> str:
     """Makes the call through both doors and returns how it ended."""
     result = outcome(getattr(ops, call.op), call)
     raw = outcome(getattr(torch.ops.salt, call.op), call)
+    assert isinstance(result, Exception) == isinstance(raw, Exception), f"{result!r}, but torch.ops.salt: {raw!r}"
     if isinstance(result, Exception):
         assert call.spoiled, f"refused: {result!r}"
-        assert isinstance(raw, Exception), f"torch.ops.salt answers what salt_ext.ops refuses: {result!r}"
         return "refused"
-    assert not isinstance(raw, Exception), f"torch.ops.salt refuses: {raw!r}"
-    assert not must_be_refused(call), "answered"
     if result[0].is_meta:
         return "returned"
+    assert not must_be_refused(call), "answered"
     for one, two in zip(result, raw, strict=True):
         assert one.shape == two.shape
         assert torch.equal(one.detach().nan_to_num(), two.detach().nan_to_num())
     return "compared" if not call.wild and agrees(call, result) else "returned"
 
 
-def test_hostile_calls_are_answered_or_refused(
-    home: str, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
-) -> None:
-    count = int(os.environ.get("SALT_FUZZ") or CALLS)
+def test_hostile_calls_are_answered_or_refused(home: str, record_property: Callable[[str, object], None]) -> None:
+    count = int(os.environ.get("SALT_FUZZ") or 100)
     ends = {"compared": 0, "returned": 0, "refused": 0}
     for number in range(count):
         call = Maker(f"{home} {number}").call()

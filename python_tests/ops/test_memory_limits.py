@@ -29,11 +29,11 @@ def rows_of(rows: int, entries: int) -> tuple[Tensor, Tensor]:
 
 def calls(scale: int) -> dict[str, Callable[[], object]]:
     """Every operator on inputs that need some megabytes for each thread at scale 100, next to nothing at scale 1."""
-    q, k = rows_of(4, 3 * scale), rows_of(4, 2000 * scale)
+    q, k = rows_of(4, 3 * scale), rows_of(40, 1000 * scale)
     wide, few = torch.randn(4 * scale, 20 * scale), torch.randn(4, 2000 * scale)
     half = wide[:, : 6 * scale]
     one_each = rows_of(4, 4)
-    tall, weights = torch.randn(2000 * scale, 4, dtype=torch.float64), torch.ones(8000 * scale)
+    tall, weights = torch.randn(1000 * scale, 4, dtype=torch.float64), torch.ones(40_000 * scale)
     sampled = torch.ops.salt._csr_sampled_matmul
     return {
         "cosine_sparsemax": lambda: ops.cosine_sparsemax(wide, wide),
@@ -72,7 +72,7 @@ def in_limits() -> dict[str, dict[str, int]]:
                 resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
             counts[name][end] += 1
             torch.testing.assert_close(small[name](), before[name], rtol=0, atol=0)
-            room += room // 3
+            room += room // 6
     return counts
 
 
