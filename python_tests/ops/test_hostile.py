@@ -173,7 +173,7 @@ class Maker:
                 kinds = [torch.int32, torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn, *FLOATS]
                 return tensor.to(draw.choice(kinds))
             case 2 | 3 | 4 if tensor.dim():
-                return draw.choice([tensor[:0], tensor[..., :-1], torch.cat([tensor, tensor[-1:]])])
+                return draw.choice([tensor[:0], tensor[..., :-1], torch.cat([tensor, tensor[:1]])])
             case 5:
                 return tensor.to("meta")
             case 6 if tensor.dim():
