@@ -98,6 +98,8 @@ def open_pair(source: str | Path, donor: str | Path, options: PairOptions | None
         old.tokenizer,
         chosen,
         keep_markers=options.keep_markers,
+        # The family has rows for these whatever its vocabulary, so its code or its processor speaks of them.
+        kept=range(old.checkpoint.vocabulary_rows, old.checkpoint.rows),
         token_map=token_map,
         model_type=old.checkpoint.config.get("model_type"),
         source_vocabulary=old.vocabulary,
@@ -120,20 +122,27 @@ def moved_rows(pair: Pair, *, multiple: int | None = None) -> int:
     Args:
         pair: the two models.
         multiple: what the rows are rounded up to a multiple of; None for what the source did.
+
+    Returns:
+        What the configuration counts; rows that the family has besides (`VocabularyTensors.extra`) come on top.
     """
     checkpoint = pair.source.checkpoint
     if multiple is None:
-        multiple = padding_multiple(pair.source.vocabulary.size, checkpoint.rows)
+        counted = checkpoint.vocabulary_rows
+        used = [number for number, token in enumerate(pair.source.vocabulary.tokens[:counted]) if token is not None]
+        multiple = padding_multiple(max(used, default=-1) + 1, counted)
     return padded_rows(pair.target.vocabulary.size + reserved_rows(checkpoint.config), multiple)
 
 
 def moved_configs(pair: Pair, anchors: Anchors, *, rows: int) -> TranslatedConfigs:
     """The new model's configurations: the source's, for tables of `rows` rows and with the new tokens' ids."""
     checkpoint, target = pair.source.checkpoint, pair.target.vocabulary
+    # Rows behind the vocabulary's follow its end, also those that the tokenizer has no token for.
+    behind = {checkpoint.vocabulary_rows + place: rows + place for place in range(checkpoint.extra_rows)}
     return translated_configs(
         resized_config(checkpoint.config, rows=rows),
         checkpoint.generation_config,
-        tokens=token_translation(anchors, pair.source.vocabulary, target),
+        tokens=behind | token_translation(anchors, pair.source.vocabulary, target),
         pad=target.roles.get("pad"),
     )
 

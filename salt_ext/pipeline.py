@@ -14,6 +14,7 @@ from torch import Tensor
 from salt_ext import report
 from salt_ext.apply import new_tensors, read_rows
 from salt_ext.checkpoint import check_write, write_checkpoint
+from salt_ext.checkpoint.header import FLOATING
 from salt_ext.checkpoint.names import PLAN_FILE, REPORT_FILE
 from salt_ext.device import AUTO, Placement
 from salt_ext.forward import forward_check
@@ -262,7 +263,7 @@ class _Job:
 
 def _examine_source(source: Model) -> dict[str, TableFacts]:
     checkpoint, tokens = source.checkpoint, source.vocabulary.tokens
-    names = checkpoint.vocabulary_tensors().names
+    names = [name for name in checkpoint.vocabulary_tensors().names if checkpoint.tensors[name].dtype in FLOATING]
     return {
         name: examine_table(read_rows(checkpoint, name, rows=len(tokens)), name=f"source: {name}", tokens=tokens)
         for name in names

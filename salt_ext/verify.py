@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from salt_ext.checkpoint import Checkpoint, config_rows
+from salt_ext.checkpoint import Checkpoint, VocabularyTensors, config_rows
 from salt_ext.checkpoint.header import FLOATING
 from salt_ext.errors import InputError, OutputError
 from salt_ext.plan import TransferPlan
@@ -52,7 +52,7 @@ def verify_output(
     except InputError as error:  # what was written is no input: it is the writing that failed
         raise OutputError(f"the new model cannot be opened again: {error}") from error
     _require(
-        (after.input, after.head, after.others, after.tied) == (before.input, before.head, before.others, before.tied),
+        _which(after) == _which(before),
         f"{folder}: its vocabulary tensors are {after.names}, expected {before.names}",
     )
     _require(_tensors(made) == _expected(source, plan.target_rows, dtype), f"{folder}: {_WRONG_TENSORS}")
@@ -61,6 +61,7 @@ def verify_output(
     copied, partners = plan.copies()
     for name in before.names:
         _check_table(made, source, name, copied, partners)
+        _check_extra(made, source, name)
     _require(
         _behaviour(again) == _behaviour(tokenizer), f"{folder}: the saved tokenizer is not opened again as it was made"
     )
@@ -76,10 +77,26 @@ def _check_table(made: Checkpoint, source: Checkpoint, name: str, copied: Tensor
     """In a function of its own, so that no more than one pair of tables is in memory."""
     dim = source.vocabulary_tensors().dims[name]
     new, old = (model.read(name).movedim(dim, 0) for model in (made, source))
-    _require(_finite(new), f"{made.folder}: {name} holds NaN or infinity")
-    # A table with fewer rows than tokens is read at row 0 for the others.
-    places = torch.where(partners < old.shape[0], partners, 0)
-    _require(_same_rows(new, copied, old, places), f"{made.folder}: anchors of {name} differ from the source's rows")
+    _require(not new.is_floating_point() or _finite(new), f"{made.folder}: {name} holds NaN or infinity")
+    # A table with fewer rows than the vocabulary is read at row 0 for the others; a head that lacks the input table's
+    # extra rows has none for their tokens.
+    held = (partners < len(old)) | (len(old) < source.vocabulary_rows)
+    places = torch.where(partners < len(old), partners, 0)
+    same = _same_rows(new, copied[held], old, places[held])
+    _require(same, f"{made.folder}: anchors of {name} differ from the source's rows")
+
+
+def _check_extra(made: Checkpoint, source: Checkpoint, name: str) -> None:
+    count, dim = source.vocabulary_tensors().extra.get(name, 0), source.vocabulary_tensors().dims[name]
+    if count:
+        new, old = (model.read(name).movedim(dim, 0)[-count:] for model in (made, source))
+        numbers = torch.arange(count)
+        message = f"{made.folder}: the last {count} rows of {name} are not the source's"
+        _require(_same_rows(new, numbers, old, numbers), message)
+
+
+def _which(tensors: VocabularyTensors) -> tuple[Any, ...]:
+    return tensors.input, tensors.head, tensors.others, tensors.tied, tensors.extra
 
 
 _WRONG_TENSORS = "its tensors do not have the names, dtypes and shapes expected"
@@ -97,7 +114,7 @@ def _expected(source: Checkpoint, rows: int, dtype: torch.dtype | None) -> dict[
             continue
         if name in vocabulary.names:
             dim = vocabulary.dims[name]
-            shape = (*shape[:dim], rows, *shape[dim + 1 :])
+            shape = (*shape[:dim], rows + vocabulary.extra.get(name, 0), *shape[dim + 1 :])
         expected[name] = (dtype if dtype is not None and old in FLOATING.values() else old, shape)
     return expected
 

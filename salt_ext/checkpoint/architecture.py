@@ -1,7 +1,8 @@
 """A model as its configuration describes it, built without weights, and what of it the vocabulary indexes.
 
 Nothing here guesses from names. The model is built twice on the meta device (no memory), once as configured and once
-with a larger vocabulary: the parameters and buffers whose shape differs are the ones that the vocabulary indexes.
+with a larger vocabulary: the parameters and buffers whose shape differs are the ones that the vocabulary indexes, and
+by how much says whether a table has a constant number of rows besides (Llama 3.2 Vision: 8).
 transformers' own accessors say which is the input table and which the head, its own tying says which share memory.
 """
 
@@ -20,8 +21,9 @@ from salt_ext.checkpoint.config import part_at, vocabulary_parts, vocabulary_siz
 from salt_ext.checkpoint.layout import read_config
 from salt_ext.errors import InputError
 
-# One step for every family, also for those that round their tables up to a multiple.
-_STEP = 1024
+# Large enough for families that round their tables up to a multiple, and itself no multiple: a table that grows by
+# exactly this has one row a token, and what it has besides is constant.
+_STEP = 1025
 
 
 class UnknownArchitectureError(InputError):
@@ -29,10 +31,17 @@ class UnknownArchitectureError(InputError):
 
 
 class Indexed(NamedTuple):
-    """A parameter or buffer (on the meta device) and the dimension of it that the vocabulary indexes."""
+    """A parameter or buffer of the vocabulary's.
+
+    Attributes:
+        tensor: it, on the meta device.
+        dim: the dimension of it that the vocabulary indexes.
+        extra: rows behind the vocabulary's that it has whatever the vocabulary's size.
+    """
 
     tensor: torch.Tensor
     dim: int
+    extra: int
 
 
 class Architecture:
@@ -48,6 +57,7 @@ class Architecture:
         names: the names of all its parameters and buffers.
         indexed: what the vocabulary indexes, by the name that the model has for it; tied tensors under all their names.
         input: the input table, one of `indexed`.
+        extra: its rows behind the vocabulary's, see `Indexed`.
         head: the weight of the head, the same object as `input` where they are tied; None where there is no head.
         head_names: the names of that weight as the head's own.
 
@@ -64,6 +74,7 @@ class Architecture:
         shapes = {name: tensor.shape for name, tensor in _tensors(larger)}
         self.names = frozenset(shapes)
         self.indexed: dict[str, Indexed] = {}
+        rows = getattr(part_at(config, vocabulary_parts(config)[0]), "vocab_size", None)
         for name, tensor in _tensors(self.model):
             dims = [i for i, (old, new) in enumerate(zip(tensor.shape, shapes[name], strict=True)) if old != new]
             if len(dims) > 1:
@@ -71,11 +82,14 @@ class Architecture:
                     f"{where}: the vocabulary is more than one dimension of {name}, which is not supported"
                 )
             if dims:
-                self.indexed[name] = Indexed(tensor, dims[0])
+                size, larger_size = tensor.shape[dims[0]], shapes[name][dims[0]]
+                constant = size - rows if rows is not None and larger_size - size == _STEP else 0
+                self.indexed[name] = Indexed(tensor, dims[0], max(constant, 0))
         table = self._weight(_module(self.model.get_input_embeddings))
         if table is None:
             raise InputError(f"{where}: {type(self.model).__name__} has no input embedding table")
         self.input = table
+        self.extra = next(rows for tensor, _, rows in self.indexed.values() if tensor is table)
         head = _module(self.model.get_output_embeddings)
         self.head = self._weight(head)
         modules = self.model.named_modules(remove_duplicate=False)
@@ -83,7 +97,7 @@ class Architecture:
 
     def _weight(self, module: Any) -> torch.Tensor | None:
         weight = getattr(module, "weight", None)
-        found = [tensor for tensor, dim in self.indexed.values() if tensor is weight and dim == 0]
+        found = [tensor for tensor, dim, _ in self.indexed.values() if tensor is weight and dim == 0]
         return found[0] if found else None
 
 

@@ -143,6 +143,24 @@ class Checkpoint:
         """The rows of the input embedding table, padding rows included."""
         return self.tensors[self._skeleton.input].shape[0]
 
+    @property
+    def vocabulary_rows(self) -> int:
+        """The rows of the input table that its configuration counts; some families have a few more behind them.
+
+        Raises:
+            InputError: see `vocabulary_tensors`.
+        """
+        return self.rows - self.extra_rows
+
+    @property
+    def extra_rows(self) -> int:
+        """The rows of the input table behind those, see `VocabularyTensors.extra`.
+
+        Raises:
+            InputError: see `vocabulary_tensors`.
+        """
+        return self.vocabulary_tensors().extra.get(self._skeleton.input, 0)
+
     def require_rows(self, ids: Iterable[int]) -> None:
         """Checks that every token id has a row in the input table; rows that no id uses (padding) are normal.
 

@@ -44,6 +44,7 @@ _OPAQUE_BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "F8_E8M0": 8, "F8_E4M3FNUZ"
 _BITS = {name: dtype.itemsize * 8 for name, dtype in _TORCH_DTYPES.items()} | _OPAQUE_BITS
 # What a model computes in, and what rows can be computed from; narrower ones mean nothing without their scales.
 FLOATING = {name: _TORCH_DTYPES[name] for name in ("F16", "BF16", "F32", "F64")}
+INTEGER = frozenset({"U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64"})
 _NAMES = {dtype: name for name, dtype in _TORCH_DTYPES.items()}
 
 

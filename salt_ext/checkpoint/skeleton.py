@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from salt_ext.checkpoint.architecture import Architecture
-from salt_ext.checkpoint.header import TensorInfo
+from salt_ext.checkpoint.header import INTEGER, TensorInfo
 from salt_ext.checkpoint.keys import match_keys
 from salt_ext.checkpoint.reading import same_bytes
 from salt_ext.checkpoint.vocabulary_tensors import VocabularyTensors, check_dtype, of_the_table
@@ -47,12 +47,13 @@ class ModelSkeleton:
         if wanted is None:
             model = type(self._architecture.model).__name__
             raise InputError(f"{self._where}: {model} has no head; a language model was expected")
-        tied = wanted is self._architecture.input
+        tied = self._is_tied(wanted)
         head: str | None = None
         others: list[str] = []
         duplicates: list[str] = []
         dims = {self.input: 0}
-        for name, (tensor, dim) in self._architecture.indexed.items():
+        extra = {self.input: self._architecture.extra}
+        for name, (tensor, dim, rows) in self._architecture.indexed.items():
             key = self._keys.get(name)
             if key is None or key == self.input:
                 continue
@@ -61,8 +62,8 @@ class ModelSkeleton:
             if primary != key and same_bytes(self._tensors[primary], self._tensors[key]):
                 duplicates.append(key)
                 continue
-            dims[key] = dim
-            if tensor is wanted and name in self._architecture.head_names:
+            dims[key], extra[key] = dim, rows
+            if tensor is wanted and name in self._architecture.head_names and not (tied and primary == key):
                 # Here also ends a head that the configuration ties and the file contradicts: transformers reads two.
                 head, tied = key, False
             else:
@@ -76,22 +77,33 @@ class ModelSkeleton:
         for key in sorted(self._unknown):
             if of_the_table(self._tensors[key], table):
                 others.append(key)
-                dims[key] = 0
-        return VocabularyTensors(self.input, head, tuple(others), tied, tuple(duplicates), dims)
+                dims[key], extra[key] = 0, extra[self.input]
+        constant = {key: rows for key, rows in extra.items() if rows}
+        return VocabularyTensors(self.input, head, tuple(others), tied, tuple(duplicates), dims, constant)
+
+    def _is_tied(self, head: torch.Tensor) -> bool:
+        """Whether the head is an input table too: the model's, or another that the checkpoint holds (a decoder's)."""
+        names = [name for name, (tensor, *_) in self._architecture.indexed.items() if tensor is head]
+        own = self._architecture.head_names
+        tied = head is self._architecture.input or any(name not in own for name in names)
+        return tied and any(name in self._keys for name in names)
 
     def _primary(self, tensor: torch.Tensor) -> str:
         """The key that holds the values of a group of tied parameters: the input table's where it is of the group."""
         indexed = self._architecture.indexed.items()
-        keys = [self._keys[name] for name, (other, _) in indexed if other is tensor and name in self._keys]
+        keys = [self._keys[name] for name, (other, *_) in indexed if other is tensor and name in self._keys]
         return self.input if self.input in keys else keys[0]
 
     def _check_shape(self, name: str) -> None:
-        info, expected = self._tensors[self._keys[name]], tuple(self._architecture.indexed[name].tensor.shape)
+        info, tensor = self._tensors[self._keys[name]], self._architecture.indexed[name].tensor
+        expected = tuple(tensor.shape)
         if info.shape != expected:
             raise InputError(
                 f"{self._where}: {info.name} has shape {list(info.shape)}, but the configuration says {list(expected)}"
             )
-        check_dtype(info, self._where)
+        # What the model itself keeps in integers are numbers that it looks up by token, not weights in a few bits.
+        if tensor.is_floating_point() or info.dtype not in INTEGER:
+            check_dtype(info, self._where)
 
 
 def input_name(architecture: Architecture, keys: Mapping[str, str]) -> str:
@@ -100,7 +112,7 @@ def input_name(architecture: Architecture, keys: Mapping[str, str]) -> str:
     Raises:
         InputError: it has a key for none.
     """
-    names = [name for name, (tensor, _) in architecture.indexed.items() if tensor is architecture.input]
+    names = [name for name, (tensor, *_) in architecture.indexed.items() if tensor is architecture.input]
     for name in names:
         if name in keys:
             return name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from salt_ext.checkpoint.header import FLOATING, TensorInfo
@@ -31,14 +31,17 @@ class VocabularyTensors:
 
     Attributes:
         input: the input embedding table, [rows, hidden].
-        head: the output table where it is a tensor of its own, [rows, hidden]; None when it is tied to `input`.
+        head: the output table where it is a tensor of its own, [rows, hidden]; None when it is tied to an input table.
         others: further tensors, such as the bias of the head [rows], the head of an extra prediction layer, or a
             per-layer table [fewer rows, width]. A tensor may have fewer rows than `input`: the families that have such
             tables (Gemma3n, `vocab_size_per_layer_input`) read row 0 for every id beyond them, so the same model with
-            as many rows as `input` has row 0 repeated.
-        tied: whether the head is the input table.
+            as many rows as `input` has row 0 repeated. Or it is an integer table, of what the model looks up by token
+            (DeepSeek-V4's `tid2eid`: the experts that a token goes to).
+        tied: whether the head is an input table: `input`, or another one (a decoder's), which is then of `others`.
         duplicates: keys that hold a second copy of a tied tensor; a rewritten checkpoint leaves them out.
         dims: for every key of `names`, the dimension that the vocabulary indexes: 0, except for row vectors [1, rows].
+        extra: by key, the rows behind the vocabulary's that the family gives a table whatever its vocabulary, where
+            there are any. Llama 3.2 Vision's input table has 8, the first of them <|image|>'s; its head has none.
     """
 
     input: str
@@ -47,6 +50,7 @@ class VocabularyTensors:
     tied: bool
     duplicates: tuple[str, ...]
     dims: Mapping[str, int]
+    extra: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,7 @@ def build_target(
     target: PreTrainedTokenizerBase,
     *,
     keep_markers: bool | None = None,
+    kept: Collection[int] = (),
     token_map: TokenMap | None = None,
     model_type: str | None = None,
     source_vocabulary: Vocabulary | None = None,
@@ -74,6 +75,7 @@ def build_target(
         source: a fast tokenizer.
         target: a fast tokenizer.
         keep_markers: whether the markers are added; None for yes where the source has a chat template.
+        kept: ids of the source whose added tokens are added in any case.
         token_map: the user's pairs, see `load_token_map`.
         model_type: of the model that the tokenizer will lie beside, from its config.json.
         source_vocabulary: what the source's ids stand for; None reads it from the tokenizer.
@@ -90,7 +92,8 @@ def build_target(
     keep = bool(template) if keep_markers is None else keep_markers
     markers = marker_ids(flags, template)
     frame = read_frame(source)
-    twins = find_twins(given, own, markers=markers if keep else (), template=template, frame=frame.special_ids)
+    wanted = [*(markers if keep else ()), *sorted(flags.keys() & set(kept))]
+    twins = find_twins(given, own, markers=wanted, template=template, frame=frame.special_ids)
     roles = {role: own.tokens[own.roles[role]] for role in _OWN_ROLES if role in own.roles}
     roles |= {role: twins[old] for role, old in given.roles.items() if old in twins and role != "unk"}
 
