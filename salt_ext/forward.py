@@ -24,6 +24,7 @@ from transformers.utils import logging as transformers_logging
 
 from salt_ext.checkpoint.adapters import without_adapter
 from salt_ext.checkpoint.layout import find_layout, read_json_object
+from salt_ext.checkpoint.model_config import model_config
 from salt_ext.errors import OutputError
 from salt_ext.machine import forget_pages
 from salt_ext.shallow import shallow_bytes, shallow_config
@@ -195,20 +196,19 @@ def _inputs(model: transformers.PreTrainedModel, text: Sequence[int]) -> dict[st
 def _load(folder: Path, options: _Options) -> tuple[transformers.PreTrainedModel, frozenset[str], int]:
     dtype, trust_remote_code = options.dtype, options.trust_remote_code
     loader = _model_class(read_json_object(folder / "config.json"), trust_remote_code)
-    cut: dict[str, Any] = {}
-    layers = 0
+    config, layers = model_config(folder, trust_remote_code=trust_remote_code), 0
     if options.shallow:
-        cut["config"], layers = shallow_config(folder, trust_remote_code=trust_remote_code)
+        config, layers = shallow_config(folder, trust_remote_code=trust_remote_code)
     # What the files do not hold is drawn at random, so both models must draw from the same seed.
     torch.manual_seed(0)
     with without_adapter(folder) as place:
         model, report = loader.from_pretrained(
             place,
+            config=config,
             dtype=dtype or "auto",
             local_files_only=True,
             trust_remote_code=trust_remote_code,
             output_loading_info=True,
-            **cut,
         )
     for parameter in model.parameters():
         if dtype is not None and parameter.is_floating_point():

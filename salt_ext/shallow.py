@@ -9,10 +9,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-import transformers
-
 from salt_ext.checkpoint.header import read_header
 from salt_ext.checkpoint.layout import find_layout
+from salt_ext.checkpoint.model_config import model_config
 
 DEPTH = 1
 # Families call the number of layers by one of these; many configurations answer to more than one.
@@ -22,7 +21,7 @@ _PARTS = ("text_config", "encoder", "decoder")
 
 def shallow_config(folder: Path, *, trust_remote_code: bool) -> tuple[Any, int]:
     """A model's configuration with one layer on each side, and how many layers it really has."""
-    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+    config = model_config(folder, trust_remote_code=trust_remote_code)
     parts = [config, *(part for name in _PARTS if (part := getattr(config, name, None)) is not None)]
     layers = max((_cut(part) for part in parts), default=0)
     return config, layers

@@ -6,6 +6,7 @@ import os
 import pickle
 import zipfile
 from collections import OrderedDict
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,43 @@ def test_a_pickle_that_lies_about_its_records(file):
         repacked(file, data_pkl=lie)
         with pytest.raises(InputError, match="is corrupt"):
             read_pickled(file)
+
+
+class Rebuilt:
+    """A tensor as a pickle may describe it, of any strides."""
+
+    def __init__(self, values: torch.Tensor, shape: tuple[int, ...], stride: tuple[int, ...], offset: int) -> None:
+        storage = torch.storage.TypedStorage(wrap_storage=values.untyped_storage(), dtype=values.dtype, _internal=True)
+        self.parts = (storage, offset, shape, stride, False, OrderedDict())
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return torch._utils._rebuild_tensor_v2, self.parts
+
+
+@pytest.mark.parametrize(
+    ("shape", "stride"), [((5,), (0,)), ((4, 3), (0, 1)), ((2, 3, 2), (0, 2, 1)), ((3, 2), (1, 1))]
+)
+def test_steps_that_repeat_bytes(file, shape, stride):
+    values = torch.arange(6.0)
+    torch.save({"a": Rebuilt(values, shape, stride, 6 - len(shape) * 2)}, file)
+    (info,) = read_pickled(file)
+    expected = torch.load(file, weights_only=True)["a"]
+    assert read_tensor(info).tolist() == expected.tolist()
+    assert b"".join(chunks(info)) == expected.contiguous().numpy().tobytes()
+
+
+@pytest.mark.parametrize("shape", [(10**9, 3), (2**40, 3), (2**31, 2**31)])
+def test_few_bytes_that_claim_to_be_many(file, shape):
+    torch.save({"a": Rebuilt(torch.arange(6.0), shape, (0,) * len(shape), 0)}, file)
+    with pytest.raises(InputError, match=r"a of shape .* repeats \d+ bytes of the file|is corrupt"):
+        read_pickled(file)
+
+
+@pytest.mark.parametrize(("stride", "offset"), [((-1,), 4), ((-1,), 0), ((-(2**62),), 4)])
+def test_negative_steps(file, stride, offset):
+    torch.save({"a": Rebuilt(torch.arange(6.0), (3,), stride, offset)}, file)
+    with pytest.raises(InputError, match="is corrupt"):
+        read_pickled(file)
 
 
 def test_truncated_files(file):

@@ -19,6 +19,8 @@ from torch import nn
 
 from salt_ext.checkpoint.config import part_at, vocabulary_parts, vocabulary_sizes
 from salt_ext.checkpoint.layout import read_config
+from salt_ext.checkpoint.limits import TooLargeError, bounded_building
+from salt_ext.checkpoint.model_config import model_config
 from salt_ext.errors import InputError
 
 # Large enough for families that round their tables up to a multiple, and itself no multiple: a table that grows by
@@ -50,6 +52,7 @@ class Architecture:
     Args:
         folder: holds config.json.
         where: the model, for messages.
+        tensors: how many tensors the whole checkpoint holds.
         trust_remote_code: whether Python code that comes with the model may run.
 
     Attributes:
@@ -63,14 +66,17 @@ class Architecture:
 
     Raises:
         UnknownArchitectureError: transformers has no such architecture, or cannot build it.
-        InputError: the model has no input table, or the vocabulary is not its first dimension.
+        InputError: the model has no input table, or the vocabulary is not its first dimension; or its configuration
+            describes far more than the checkpoint holds.
     """
 
-    def __init__(self, folder: Path, *, where: str, trust_remote_code: bool) -> None:
+    def __init__(self, folder: Path, *, where: str, tensors: int, trust_remote_code: bool) -> None:
         config = _read_config(folder, trust_remote_code)
         self.where = where
-        self.model, config = _build(config, where, trust_remote_code)
-        larger, _ = _build(_with_larger_vocabulary(config), where, trust_remote_code)
+        with bounded_building(tensors, where):
+            self.model, config = _build(config, trust_remote_code)
+        with bounded_building(tensors, where):
+            larger, _ = _build(_with_larger_vocabulary(config), trust_remote_code)
         shapes = {name: tensor.shape for name, tensor in _tensors(larger)}
         self.names = frozenset(shapes)
         self.indexed: dict[str, Indexed] = {}
@@ -111,16 +117,15 @@ def _module(accessor: Any) -> Any:
 def _read_config(folder: Path, trust_remote_code: bool) -> transformers.PretrainedConfig:
     read_config(folder)
     try:
-        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        return model_config(folder, trust_remote_code=trust_remote_code)
     except Exception as error:  # configurations come from anywhere: whatever breaks, it is this model's
         raise UnknownArchitectureError(
             f"transformers cannot read {folder / 'config.json'}: {_first_line(error)}"
         ) from error
-    return cast("transformers.PretrainedConfig", config)
 
 
 def _build(
-    config: transformers.PretrainedConfig, where: str, trust_remote_code: bool
+    config: transformers.PretrainedConfig, trust_remote_code: bool
 ) -> tuple[transformers.PreTrainedModel, transformers.PretrainedConfig]:
     """The first model of the candidates that can be built, and the configuration that it was built from."""
     failure: Exception | None = None
@@ -128,6 +133,8 @@ def _build(
         try:
             with torch.device("meta"):
                 return build(copy.deepcopy(of)), of
+        except TooLargeError:
+            raise
         except Exception as error:  # as above
             failure = failure or error
     raise UnknownArchitectureError(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from salt_ext.checkpoint.limits import check_counts
 from salt_ext.errors import InputError
 from salt_ext.listing import listed
 from salt_ext.paths import require_regular
@@ -26,8 +27,6 @@ _OTHERS = {
     "flax_model.msgpack": _RESAVE,
     "consolidated*": "convert with the script convert_*_weights_to_hf.py that transformers has for the model's family",
 }
-# Far above any model; a corrupt number would have transformers make objects until the memory is full.
-_MOST_LAYERS = 4096
 _LONGEST_NAME = 200
 
 
@@ -110,19 +109,13 @@ def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a model folder, before transformers builds anything from it.
 
     Raises:
-        InputError: it cannot be read, names no model type, or states an absurd number of layers.
+        InputError: it cannot be read, names no model type, or states an absurd number of layers or the like.
     """
     file = folder / "config.json"
     config = read_json_object(file)
     if not isinstance(config.get("model_type"), str):
         raise InputError(f"{file} names no model_type")
-    pending: list[Any] = [config]
-    while pending:
-        part = pending.pop()
-        pending += [value for value in part.values() if isinstance(value, dict)]
-        for key, value in part.items():
-            if key.endswith(("layer", "layers")) and isinstance(value, (int, float)) and value > _MOST_LAYERS:
-                raise InputError(f"{file} states {key} = {value:.6g}, expected at most {_MOST_LAYERS}")
+    check_counts(config, file)
     return config
 
 

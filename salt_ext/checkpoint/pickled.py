@@ -21,11 +21,14 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
 
 from salt_ext.checkpoint.header import TensorInfo, dtype_name
 from salt_ext.errors import InputError
 
 _LOCAL_HEADER = struct.Struct("<26xHH")  # ends with the lengths of name and extra field, which precede the bytes
+# What a tensor that repeats its bytes may take where its whole file is smaller.
+_REPEATED = 64 << 20
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 # What a pickle calls to make a tensor of another kind than a block of plain numbers. torch's fake mode cannot make them
 # in some of its versions, and says so in words that are no help to anybody.
@@ -123,7 +126,7 @@ def _other_kind(pickled: bytes) -> tuple[str, str] | None:
 
 def _load(stream: IO[bytes], file: Path) -> Any:
     try:
-        with FakeTensorMode():
+        with FakeTensorMode(), _NoNegativeStrides():
             return torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # a pickle from anywhere can fail in any way
         # torch's own text advises to load the file unsafely; what it was made from is the reason alone.
@@ -131,6 +134,15 @@ def _load(stream: IO[bytes], file: Path) -> Any:
         raise InputError(
             f"{file} is corrupt, or holds more than tensors and is refused for safety: {lines[0]:.120}"
         ) from error
+
+
+class _NoNegativeStrides(TorchFunctionMode):
+    """torch refuses them when it loads a tensor, but in fake mode makes one of other strides without a word."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is Tensor.set_ and len(args) > 4 and min(args[4], default=0) < 0:
+            raise ValueError(f"a tensor has the strides {tuple(args[4])}")
+        return func(*args, **(kwargs or {}))
 
 
 def _tensor(name: object, value: object, file: Path, records: Mapping[int, int]) -> TensorInfo:
@@ -163,4 +175,10 @@ def _tensor(name: object, value: object, file: Path, records: Mapping[int, int])
     )
     if info.begin + info.span > start + storage.nbytes():
         raise InputError(f"{file} is corrupt: {name} of shape {list(shape)} does not fit its storage")
+    # Steps of 0 repeat the same bytes, so that a few can claim to be more than any memory holds.
+    if info.nbytes > max(_REPEATED, file.stat().st_size):
+        raise InputError(
+            f"{file}: {name} of shape {list(shape)} and strides {list(value.stride())} repeats {info.span} bytes of "
+            f"the file until they are {info.nbytes}, which is not read"
+        )
     return info

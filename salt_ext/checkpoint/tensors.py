@@ -8,7 +8,7 @@ from pathlib import Path
 from salt_ext.checkpoint.architecture import Architecture, UnknownArchitectureError
 from salt_ext.checkpoint.header import TensorInfo
 from salt_ext.checkpoint.keys import match_keys
-from salt_ext.checkpoint.layout import read_json_object
+from salt_ext.checkpoint.layout import find_layout, read_json_object
 from salt_ext.checkpoint.named import (
     NamedSkeleton,
     candidate_names,
@@ -41,7 +41,7 @@ def open_skeleton(
     if options.embedding is not None:
         return NamedSkeleton(tensors, options.embedding, options.head, what=what)
     try:
-        known = ModelSkeleton(_architecture(folder, what, options), tensors)
+        known = ModelSkeleton(_architecture(folder, len(tensors), what, options), tensors)
     except UnknownArchitectureError as error:
         raise _unknown(error, folder, candidates(tensors), what, options) from error
     if options.head is not None:
@@ -65,15 +65,18 @@ def input_key(folder: Path, names: Collection[str], *, what: str, options: Model
         require_key(options.embedding, names, what=what, option=embedding_option(what))
         return options.embedding
     try:
-        architecture = _architecture(folder, what, options)
+        architecture = _architecture(folder, len(names), what, options)
     except UnknownArchitectureError as error:
         raise _unknown(error, folder, candidate_names(names), what, options) from error
     keys, _ = match_keys(architecture.model, architecture.names, names)
     return keys[input_name(architecture, keys)]
 
 
-def _architecture(folder: Path, what: str, options: ModelOptions) -> Architecture:
-    return Architecture(folder, where=f"{what} {folder}", trust_remote_code=options.trust_remote_code)
+def _architecture(folder: Path, tensors: int, what: str, options: ModelOptions) -> Architecture:
+    # Of a donor in several files only one was opened.
+    tensors = max(tensors, len(find_layout(folder).shards or ()))
+    where = f"{what} {folder}"
+    return Architecture(folder, where=where, tensors=tensors, trust_remote_code=options.trust_remote_code)
 
 
 def _unknown(error: UnknownArchitectureError, folder: Path, found: str, what: str, options: ModelOptions) -> InputError:
