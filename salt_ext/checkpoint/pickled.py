@@ -21,7 +21,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from salt_ext.checkpoint.header import TensorInfo, dtype_name
 from salt_ext.errors import InputError
@@ -29,6 +29,7 @@ from salt_ext.errors import InputError
 _LOCAL_HEADER = struct.Struct("<26xHH")  # ends with the lengths of name and extra field, which precede the bytes
 # What a tensor that repeats its bytes may take where its whole file is smaller.
 _REPEATED = 64 << 20
+_SET = torch.ops.aten.set_.source_Storage_storage_offset
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 # What a pickle calls to make a tensor of another kind than a block of plain numbers. torch's fake mode cannot make them
 # in some of its versions, and says so in words that are no help to anybody.
@@ -136,12 +137,12 @@ def _load(stream: IO[bytes], file: Path) -> Any:
         ) from error
 
 
-class _NoNegativeStrides(TorchFunctionMode):
+class _NoNegativeStrides(TorchDispatchMode):
     """torch refuses them when it loads a tensor, but in fake mode makes one of other strides without a word."""
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is Tensor.set_ and len(args) > 4 and min(args[4], default=0) < 0:
-            raise ValueError(f"a tensor has the strides {tuple(args[4])}")
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is _SET and any(step < 0 for strides in args[4:5] for step in strides):
+            raise ValueError(f"a tensor has the strides {list(args[4])}")
         return func(*args, **(kwargs or {}))
 
 
