@@ -23,6 +23,7 @@ from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from salt_ext.checkpoint.adapters import without_adapter
+from salt_ext.checkpoint.architecture import head_of
 from salt_ext.checkpoint.layout import find_layout, read_json_object
 from salt_ext.checkpoint.model_config import model_config
 from salt_ext.errors import OutputError
@@ -162,7 +163,7 @@ def _compare(before: _Pass, after: _Pass, output: Path) -> None:
 def _run(folder: Path, text: Sequence[int], shared: Sequence[int], options: _Options) -> _Pass:
     model, missing, layers = _load(folder, options)
     try:
-        head = model.get_output_embeddings()
+        head = head_of(model)
         if head is None:
             raise _InapplicableError(f"{type(model).__name__} has no head")
         seen: list[Tensor] = []

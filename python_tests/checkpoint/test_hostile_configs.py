@@ -66,7 +66,9 @@ def test_more_parts_than_the_checkpoint_has_tensors(make_checkpoint):
     folder, _ = make_checkpoint("llama-tied")
     _edit(folder, "num_hidden_layers", 4000)
     begin = time.process_time()
-    with pytest.raises(InputError, match=r"describes a model of more than 20\d\d\d parts, but the checkpoint holds 20 "):
+    with pytest.raises(
+        InputError, match=r"describes a model of more than 20\d\d\d parts, but the checkpoint holds 20 "
+    ):
         Checkpoint.open(folder).vocabulary_tensors()
     assert time.process_time() - begin < 20
 
@@ -82,7 +84,7 @@ def test_other_threads_may_build_meanwhile():
         other.start()
         other.join()
     assert len(made) == 20_000
-    with pytest.raises(TooLargeError, match="^here: "), bounded_building(1, "here"):
+    with pytest.raises(TooLargeError, match=r"^here: "), bounded_building(1, "here"):
         build()
     build()
 

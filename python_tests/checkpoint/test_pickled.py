@@ -6,7 +6,6 @@ import os
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -246,7 +245,7 @@ def test_few_bytes_that_claim_to_be_many(file, shape):
 @pytest.mark.parametrize(("stride", "offset"), [((-1,), 4), ((-1,), 0), ((-(2**62),), 4)])
 def test_negative_steps(file, stride, offset):
     torch.save({"a": Rebuilt(torch.arange(6.0), (3,), stride, offset)}, file)
-    with pytest.raises(InputError, match="is corrupt.*stride"):
+    with pytest.raises(InputError, match=r"is corrupt.*stride"):
         read_pickled(file)
 
 

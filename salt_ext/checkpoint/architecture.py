@@ -96,7 +96,7 @@ class Architecture:
             raise InputError(f"{where}: {type(self.model).__name__} has no input embedding table")
         self.input = table
         self.extra = next(rows for tensor, _, rows in self.indexed.values() if tensor is table)
-        head = _module(self.model.get_output_embeddings)
+        head = head_of(self.model)
         self.head = self._weight(head)
         modules = self.model.named_modules(remove_duplicate=False)
         self.head_names = frozenset(f"{name}.weight" for name, module in modules if module is head)
@@ -105,6 +105,15 @@ class Architecture:
         weight = getattr(module, "weight", None)
         found = [tensor for tensor, dim, _ in self.indexed.values() if tensor is weight and dim == 0]
         return found[0] if found else None
+
+
+def head_of(model: transformers.PreTrainedModel) -> Any:
+    """The model's head, or that of the one part of it that has one: some families give only their parts an accessor."""
+    if (head := _module(model.get_output_embeddings)) is not None:
+        return head
+    parts = [part for part in model.modules() if isinstance(part, transformers.PreTrainedModel)]
+    heads = {id(head): head for part in parts if (head := _module(part.get_output_embeddings)) is not None}
+    return next(iter(heads.values())) if len(heads) == 1 else None
 
 
 def _module(accessor: Any) -> Any:

@@ -13,6 +13,7 @@ from salt_ext.checkpoint.companions import Companions, find_companions
 from salt_ext.checkpoint.header import TensorInfo, read_header
 from salt_ext.checkpoint.hub import local_folder
 from salt_ext.checkpoint.layout import Layout, find_layout, read_config, read_json_object, require_model
+from salt_ext.checkpoint.one_vocabulary import check_one_vocabulary
 from salt_ext.checkpoint.pickled import read_pickled
 from salt_ext.checkpoint.reading import read_tensor
 from salt_ext.checkpoint.tensors import ModelOptions, Skeleton, VocabularyTensors, input_key, open_skeleton
@@ -90,6 +91,8 @@ class Checkpoint:
         try:
             require_model(folder)
             config = read_config(folder)
+            if not only_input:
+                check_one_vocabulary(folder, config)
             layout = find_layout(folder)
         except InputError as error:
             raise InputError(f"{what}: {error}") from error

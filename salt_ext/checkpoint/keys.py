@@ -14,6 +14,8 @@ try:
 except ImportError:  # keys that are the parameters' own names, the normal case, are matched without
     get_model_conversion_mapping = None  # type: ignore[assignment]
 
+# What puts a name of its own before the names of the model that it wraps.
+_WRAPPERS = {"_orig_mod.": "torch.compile", "module.": "DistributedDataParallel"}
 # Where a multimodal model keeps its language model, when that is all that can be built of it.
 _NESTING = "language_model."
 
@@ -47,6 +49,28 @@ def match_keys(
         elif not any(rule.rename_source_key(renamed)[1] is not None for rule in converters):
             unknown.add(key)
     return found, unknown
+
+
+def wrapper_of(keys: Collection[str]) -> str | None:
+    """The prefix that a wrapper of training has put before every key of a checkpoint, None where there is none.
+
+    transformers loads no such key, so that a model would be made of random numbers without an error.
+    """
+    for prefix in _WRAPPERS:
+        if keys and all(key.startswith(prefix) for key in keys):
+            inside = wrapper_of([key.removeprefix(prefix) for key in keys])
+            return prefix + (inside or "")
+    return None
+
+
+def unwrapping_hint(prefix: str) -> str:
+    """What a user whose keys begin with such a prefix can do."""
+    wrappers = " and ".join(wrapper for part, wrapper in _WRAPPERS.items() if part in prefix)
+    return (
+        f"every key begins with {prefix!r}, which {wrappers} put there, and transformers would load none of them; save "
+        f"the model that lies within (model.{prefix}save_pretrained(FOLDER)), or take {prefix!r} off the keys with "
+        "safetensors.torch.load_file and save_file"
+    )
 
 
 def _rules(model: transformers.PreTrainedModel) -> tuple[list[Any], list[Any]]:

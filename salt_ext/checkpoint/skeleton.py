@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 
 from salt_ext.checkpoint.architecture import Architecture
 from salt_ext.checkpoint.header import INTEGER, TensorInfo
-from salt_ext.checkpoint.keys import match_keys
+from salt_ext.checkpoint.keys import match_keys, unwrapping_hint, wrapper_of
 from salt_ext.checkpoint.reading import same_bytes
 from salt_ext.checkpoint.vocabulary_tensors import VocabularyTensors, check_dtype, of_the_table
 from salt_ext.errors import InputError
@@ -33,7 +33,7 @@ class ModelSkeleton:
         self._where = architecture.where
         self._tensors = tensors
         self._keys, self._unknown = match_keys(architecture.model, architecture.names, tensors)
-        name = input_name(architecture, self._keys)
+        name = input_name(architecture, self._keys, tensors)
         self.input = self._keys[name]
         self._check_shape(name)
 
@@ -106,8 +106,13 @@ class ModelSkeleton:
             check_dtype(info, self._where)
 
 
-def input_name(architecture: Architecture, keys: Mapping[str, str]) -> str:
+def input_name(architecture: Architecture, keys: Mapping[str, str], held: Collection[str]) -> str:
     """The name of the input table in the model, one of those that the checkpoint has a key for.
+
+    Args:
+        architecture: the model without weights.
+        keys: the checkpoint's key by name in the model.
+        held: all keys of the checkpoint.
 
     Raises:
         InputError: it has a key for none.
@@ -116,6 +121,8 @@ def input_name(architecture: Architecture, keys: Mapping[str, str]) -> str:
     for name in names:
         if name in keys:
             return name
+    if not keys and (prefix := wrapper_of(held)) is not None:
+        raise InputError(f"{architecture.where}: {unwrapping_hint(prefix)}")
     raise InputError(
         f"{architecture.where}: the checkpoint holds no input embedding table (looked for {', '.join(names)})"
     )

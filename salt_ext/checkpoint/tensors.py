@@ -69,7 +69,7 @@ def input_key(folder: Path, names: Collection[str], *, what: str, options: Model
     except UnknownArchitectureError as error:
         raise _unknown(error, folder, candidate_names(names), what, options) from error
     keys, _ = match_keys(architecture.model, architecture.names, names)
-    return keys[input_name(architecture, keys)]
+    return keys[input_name(architecture, keys, names)]
 
 
 def _architecture(folder: Path, tensors: int, what: str, options: ModelOptions) -> Architecture:
