@@ -51,6 +51,15 @@ def match_keys(
     return found, unknown
 
 
+def pieces_of(model: transformers.PreTrainedModel, name: str) -> list[str]:
+    """The endings of the keys that transformers makes a tensor of, where it makes it of several; else none."""
+    for rule in _rules(model)[1]:
+        sources, targets = getattr(rule, "source_patterns", []), getattr(rule, "target_patterns", [])
+        if len(sources) > 1 and any(name.endswith(str(target)) for target in targets):
+            return [str(source) for source in sources]
+    return []
+
+
 def wrapper_of(keys: Collection[str]) -> str | None:
     """The prefix that a wrapper of training has put before every key of a checkpoint, None where there is none.
 

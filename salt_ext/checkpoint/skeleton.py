@@ -8,7 +8,7 @@ import torch
 
 from salt_ext.checkpoint.architecture import Architecture
 from salt_ext.checkpoint.header import INTEGER, TensorInfo
-from salt_ext.checkpoint.keys import match_keys, unwrapping_hint, wrapper_of
+from salt_ext.checkpoint.keys import match_keys, pieces_of, unwrapping_hint, wrapper_of
 from salt_ext.checkpoint.reading import same_bytes
 from salt_ext.checkpoint.vocabulary_tensors import VocabularyTensors, check_dtype, of_the_table
 from salt_ext.errors import InputError
@@ -123,6 +123,12 @@ def input_name(architecture: Architecture, keys: Mapping[str, str], held: Collec
             return name
     if not keys and (prefix := wrapper_of(held)) is not None:
         raise InputError(f"{architecture.where}: {unwrapping_hint(prefix)}")
+    for name in names:
+        if pieces := pieces_of(architecture.model, name):
+            raise InputError(
+                f"{architecture.where}: its input embedding table {name} is made of several tensors of the checkpoint "
+                f"({', '.join(pieces)}), which is not supported"
+            )
     raise InputError(
         f"{architecture.where}: the checkpoint holds no input embedding table (looked for {', '.join(names)})"
     )
