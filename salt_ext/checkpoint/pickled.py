@@ -121,13 +121,13 @@ def _other_kind(pickled: bytes) -> tuple[str, str] | None:
             if operation.name == "GLOBAL" and argument in _OTHER_KINDS:
                 return name, _OTHER_KINDS[argument]
             if operation.name == "BINUNICODE":  # the last one before a tensor is its name
-                name = argument
+                name = str(argument)
     return None
 
 
 def _load(stream: IO[bytes], file: Path) -> Any:
     try:
-        with FakeTensorMode(), _NoNegativeStrides():
+        with FakeTensorMode(), _NoNegativeStrides():  # type: ignore[no-untyped-call]
             return torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # a pickle from anywhere can fail in any way
         # torch's own text advises to load the file unsafely; what it was made from is the reason alone.
