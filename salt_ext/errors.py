@@ -13,3 +13,8 @@ class InputError(SaltError, ValueError):
 
 class OutputError(SaltError, OSError):
     """The output cannot be written: it exists, the disk is full, permission is missing."""
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether the Rust part of a library gave up: what it raises then is no Exception, of a class without a module."""
+    return type(error).__name__ == "PanicException"

@@ -30,6 +30,7 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from salt_ext.errors import InputError
+from salt_ext.vocab.rust import rust_errors
 
 _NOT_COUNTED = -100  # cross_entropy's ignore_index
 
@@ -76,7 +77,7 @@ def token_stream(tokenizer: PreTrainedTokenizerBase, documents: Sequence[str]) -
     """Encodes documents one by one, each behind the tokenizer's bos (else eos) token, and joins them.
 
     Raises:
-        InputError: the documents hold no text.
+        InputError: the documents hold no text, or the tokenizer fails on them.
     """
     documents = [document for document in documents if document]
     if not documents:
@@ -84,8 +85,9 @@ def token_stream(tokenizer: PreTrainedTokenizerBase, documents: Sequence[str]) -
     separator = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     prefix = [] if separator is None else [int(separator)]
     # verbose=False: a stream is cut into windows, so that no document is too long for the model.
-    encoded: list[list[int]] = tokenizer(list(documents), add_special_tokens=False, verbose=False)["input_ids"]
-    decoded = tokenizer.batch_decode(encoded, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    with rust_errors(tokenizer):
+        encoded: list[list[int]] = tokenizer(list(documents), add_special_tokens=False, verbose=False)["input_ids"]
+        decoded = tokenizer.batch_decode(encoded, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     altered = sum(a.removeprefix(" ") != b.removeprefix(" ") for a, b in zip(decoded, documents, strict=True))
     ids = torch.tensor([token for tokens in encoded for token in prefix + tokens], dtype=torch.int64)
     counted = torch.ones(len(ids), dtype=torch.bool)

@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from salt_ext.errors import InputError
+from salt_ext.errors import InputError, OutputError
 
 _KINDS = (
     (stat.S_ISFIFO, "a named pipe"),
@@ -69,6 +69,18 @@ def require_plain_files(folder: Path, what: str) -> None:
         if entry.suffix in _SUFFIXES and entry.is_dir():
             raise InputError(f"{what}: {entry} is a folder, where a file was expected")
         require_regular(entry, f"{what}:")
+
+
+def require_text(output: str | Path) -> None:
+    """Checks that the name of an output is UTF-8: the tokenizers library can write to no other, and comes last.
+
+    Raises:
+        OutputError: it is not.
+    """
+    try:
+        str(output).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise OutputError(f"the output {output} cannot be made: its name is not UTF-8") from error
 
 
 def _mode(path: str | Path) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 
 from salt_ext.alignment.corpus import LONGEST_LINE, Corpus
 from salt_ext.vocab import Vocabulary
+from salt_ext.vocab.rust import rust_errors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -107,16 +108,17 @@ def _encode(
 ) -> Iterator[list[tuple[int, int, int]]]:
     """(id, begin, end) of every token of every line, without special tokens that the tokenizer would add."""
     for first in range(0, len(lines), _BATCH):
-        encoded: Any = tokenizer(
-            list(lines[first : first + _BATCH]),
-            add_special_tokens=False,
-            truncation=False,
-            padding=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            return_offsets_mapping=True,
-            verbose=False,
-        )
+        with rust_errors(tokenizer):
+            encoded: Any = tokenizer(
+                list(lines[first : first + _BATCH]),
+                add_special_tokens=False,
+                truncation=False,
+                padding=False,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+                return_offsets_mapping=True,
+                verbose=False,
+            )
         for ids, offsets in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
             yield [(number, begin, end) for number, (begin, end) in zip(ids, offsets, strict=True)]
         if progress is not None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from salt_ext.checkpoint.limits import check_counts
 from salt_ext.errors import InputError
+from salt_ext.jsontext import read_json
 from salt_ext.listing import listed
 from salt_ext.paths import require_regular
 
@@ -127,12 +127,12 @@ def read_json_object(file: Path) -> dict[str, Any]:
     """
     require_regular(file)
     try:
-        value = json.loads(file.read_bytes())
+        value = read_json(file.read_bytes())
     except FileNotFoundError:
         raise InputError(f"{file} does not exist") from None
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{file} is not valid JSON: {error}") from None
     if not isinstance(value, dict):
         raise InputError(f"{file} holds a JSON {type(value).__name__}, where an object was expected")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from salt_ext.checkpoint.output_files import OutputFile, check_write, output_fil
 from salt_ext.checkpoint.reading import CHUNK, byte_view, chunks
 from salt_ext.checkpoint.staging import staged_folder
 from salt_ext.errors import InputError, OutputError
+from salt_ext.jsontext import json_text
 
 # Tokenizer, configurations, plan and report; the plan of a large vocabulary dominates.
 _ALLOWANCE = 64 << 20
@@ -211,7 +211,7 @@ def _index(
 
 def _write_json(file: Path, value: Mapping[str, Any]) -> None:
     with file.open("x", encoding="utf-8") as stream:
-        stream.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        stream.write(json_text(value))
 
 
 def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

@@ -30,6 +30,7 @@ from salt_ext.methods.subword import source_cutter
 from salt_ext.plan import LowRank
 from salt_ext.vocab import Form
 from salt_ext.vocab.anchors import index_forms
+from salt_ext.vocab.rust import rust_errors
 
 PRIORS = ("none", "subword", "alignment")
 _BLOCK = 2048
@@ -155,13 +156,14 @@ def _pieces(material: Material, own: Ints) -> Entries:
     """The pieces of every token's text, each of the same weight, by target ids."""
     cut = source_cutter(material)
     owners, pieces = list[int](), list[int]()
-    for number in _text_ids(material).tolist():
-        form = material.target.forms[number]
-        found = [] if form is None else cut(form)
-        if form is not None and found == [own[number]]:
-            found = _cut_in_two(form, cut)
-        owners += [number] * len(found)
-        pieces += found
+    with rust_errors(material.source.name):
+        for number in _text_ids(material).tolist():
+            form = material.target.forms[number]
+            found = [] if form is None else cut(form)
+            if form is not None and found == [own[number]]:
+                found = _cut_in_two(form, cut)
+            owners += [number] * len(found)
+            pieces += found
     return Entries(np.array(owners, dtype=np.int64), np.array(pieces, dtype=np.int64), np.ones(len(pieces)))
 
 

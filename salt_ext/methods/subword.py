@@ -16,6 +16,7 @@ from salt_ext.methods.material import Material, MethodInfo
 from salt_ext.vectors.pieces import form_cutter
 from salt_ext.vocab import Form
 from salt_ext.vocab.families import backend_of
+from salt_ext.vocab.rust import rust_errors
 
 Input = Literal["mean", "last"]
 Head = Literal["mean", "decayed"]
@@ -63,11 +64,12 @@ class Subword:
         """
         cut = source_cutter(material)
         new, pieces = material.new, []
-        for number, target_id in enumerate(new.tolist(), start=1):
-            form = material.target.forms[target_id]
-            pieces.append([] if form is None else cut(form))
-            if material.progress is not None and (number % _TOLD_EVERY == 0 or number == len(new)):
-                material.progress(number, len(new))
+        with rust_errors(material.source.name):
+            for number, target_id in enumerate(new.tolist(), start=1):
+                form = material.target.forms[target_id]
+                pieces.append([] if form is None else cut(form))
+                if material.progress is not None and (number % _TOLD_EVERY == 0 or number == len(new)):
+                    material.progress(number, len(new))
         lengths = np.array([len(found) for found in pieces], dtype=np.int64)
         head = _decayed(lengths) if self.head == "decayed" else _mean(lengths)
         values = _last(lengths) if self.input == "last" else _mean(lengths)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from salt_ext.vocab.rust import rust_errors
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -39,7 +41,8 @@ def read_frame(tokenizer: PreTrainedTokenizerBase) -> Frame:
 
 
 def _parts(tokenizer: PreTrainedTokenizerBase, *texts: str) -> Iterator[Part]:
-    encodings: Any = tokenizer(*texts, padding=False, truncation=False).encodings
+    with rust_errors(tokenizer):
+        encodings: Any = tokenizer(*texts, padding=False, truncation=False).encodings
     before = None
     for number, kind, text in zip(encodings[0].ids, encodings[0].type_ids, encodings[0].sequence_ids, strict=True):
         if text is None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from salt_ext.errors import InputError
+from salt_ext.jsontext import read_json
 from salt_ext.paths import expanded, require_regular
 from salt_ext.vocab import Vocabulary
+from salt_ext.vocab.vocabulary import written_id
 
 TokenMap = Mapping[str, str | None]
 
@@ -26,10 +28,10 @@ def load_token_map(path: str | Path) -> dict[str, str | None]:
     file = expanded(path)
     require_regular(file, "token map")
     try:
-        found = json.loads(file.read_bytes(), object_pairs_hook=_unique)
+        found = read_json(file.read_bytes(), object_pairs_hook=_unique)
     except OSError as error:
         raise InputError(f"token map {file} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"token map {file} is not JSON: {error}") from None
     if not isinstance(found, dict):
         raise InputError(f"token map {file}: found {type(found).__name__}, expected an object of target: source tokens")
@@ -44,7 +46,7 @@ def resolve_token_map(token_map: TokenMap, source: Vocabulary, target: Vocabular
     """
     pairs: dict[int, int | None] = {}
     for new, old in _checked(token_map, "token map").items():
-        entry = f"token map, entry {json.dumps({new: old}, ensure_ascii=False)}"
+        entry = f"token map, entry {json.dumps({new: old}, ensure_ascii=False):.200}"
         number = _find(new, target, f"{entry}: target token")
         if number in pairs:
             raise InputError(f"{entry}: the target token {target.tokens[number]!r} (#{number}) comes twice")
@@ -67,10 +69,12 @@ def _find(wanted: str, vocabulary: Vocabulary, what: str) -> int:
     if wanted in vocabulary.tokens:
         return vocabulary.tokens.index(wanted)
     if wanted[:1] != "#" or not (wanted[1:].isascii() and wanted[1:].isdecimal()):
-        raise InputError(f"{what} {wanted!r} is not in the vocabulary of {vocabulary.name}")
-    number = int(wanted[1:])
-    if number >= vocabulary.size or vocabulary.tokens[number] is None:
-        raise InputError(f"{what} {wanted}: {vocabulary.name} has no such id, expected #0 to #{vocabulary.size - 1}")
+        raise InputError(f"{what} {wanted!r:.200} is not in the vocabulary of {vocabulary.name}")
+    number = written_id(wanted)
+    if number is None or number >= vocabulary.size or vocabulary.tokens[number] is None:
+        raise InputError(
+            f"{what} {wanted:.40}: {vocabulary.name} has no such id, expected #0 to #{vocabulary.size - 1}"
+        )
     return number
 
 

@@ -14,6 +14,7 @@ from salt_ext.errors import InputError
 from salt_ext.vocab import Form, Vocabulary
 from salt_ext.vocab.anchors import index_forms
 from salt_ext.vocab.families import backend_of, spelling_of
+from salt_ext.vocab.rust import rust_errors
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -43,7 +44,7 @@ def rows_for(target: Vocabulary, donor: Vocabulary, donor_tokenizer: PreTrainedT
         [target.size or more, h], the table's dtype.
 
     Raises:
-        InputError: the table has too few rows.
+        InputError: the table has too few rows, or the tokenizer fails on a token's text.
     """
     if table.ndim != 2 or table.shape[0] < donor.size:
         found, expected = list(table.shape), f"[{donor.size} or more, dimensions]"
@@ -52,7 +53,8 @@ def rows_for(target: Vocabulary, donor: Vocabulary, donor_tokenizer: PreTrainedT
         if target.size == donor.size:
             return table
         return torch.cat([table[: donor.size], table.new_zeros(target.size - donor.size, table.shape[1])])
-    lengths, pieces = _pieces_of(target, donor, backend_of(donor_tokenizer, donor.name))
+    with rust_errors(donor.name):
+        lengths, pieces = _pieces_of(target, donor, backend_of(donor_tokenizer, donor.name))
     return _means(lengths, pieces, table)
 
 

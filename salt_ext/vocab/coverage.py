@@ -10,22 +10,28 @@ import numpy.typing as npt
 
 from salt_ext.errors import InputError
 from salt_ext.vocab.anchors import Anchors
+from salt_ext.vocab.rust import rust_errors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
 def encode_lines(tokenizer: PreTrainedTokenizerBase, text_lines: Sequence[str]) -> npt.NDArray[np.int64]:
-    """The ids of all lines, one after the other, without special tokens, truncation or padding: int64 [n]."""
-    encoded = tokenizer(
-        list(text_lines),
-        add_special_tokens=False,
-        truncation=False,
-        padding=False,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        verbose=False,
-    )["input_ids"]
+    """The ids of all lines, one after the other, without special tokens, truncation or padding: int64 [n].
+
+    Raises:
+        InputError: the tokenizer fails on the text.
+    """
+    with rust_errors(tokenizer):
+        encoded = tokenizer(
+            list(text_lines),
+            add_special_tokens=False,
+            truncation=False,
+            padding=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )["input_ids"]
     return np.array([number for line in encoded for number in line], dtype=np.int64)
 
 

@@ -7,15 +7,20 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from salt_ext.errors import InputError
+from salt_ext.errors import InputError, is_panic
 from salt_ext.paths import expanded, require_plain_files
 from salt_ext.vocab.families import backend_of
+from salt_ext.vocab.growth import check_growth, parts_of
+from salt_ext.vocab.packages import missing_packages
+from salt_ext.vocab.rust import PanicReport
 
 # Files that hold a vocabulary; tokenizer_config.json alone does not, and would load as an empty tokenizer.
 _VOCABULARY_FILES = ("tokenizer.json", "tekken.json", "vocab.*", "*.model", "*.spm", "*.tiktoken")
@@ -41,21 +46,34 @@ def load_tokenizer(name_or_path: str | Path, *, trust_remote_code: bool = False)
     if local:
         _check_folder(folder)
     try:
-        with _quiet():
+        with _quiet(), PanicReport():
             tokenizer = AutoTokenizer.from_pretrained(
                 str(folder) if local else name, local_files_only=local, trust_remote_code=trust_remote_code
             )
-            backend_of(tokenizer, name)
+            backend = backend_of(tokenizer, name)
             assert isinstance(tokenizer, PreTrainedTokenizerBase)
+            check_growth(_parts(backend), name)
             _try_out(tokenizer)
-    except InputError:
+    except InputError as error:
+        if local and (advice := missing_packages(folder)) is not None:
+            raise InputError(f"tokenizer of {name}: cannot be read: {advice}") from error
         raise
     except BaseException as error:  # the library raises bare Exceptions, and what is none where its Rust part panics
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        if not isinstance(error, Exception) and not is_panic(error):
             raise
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = missing_packages(folder) if local else None
+        reason = reason or next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InputError(f"tokenizer of {name}: cannot be read: {reason:.300}") from error
     return tokenizer
+
+
+def _parts(backend: Tokenizer) -> dict[str, Any]:
+    """Its rules as they are in force, wherever they came from; a component that is written in Python has none."""
+    parts: dict[str, Any] = {}
+    for name in ("normalizer", "pre_tokenizer", "decoder"):
+        with suppress(Exception):
+            parts[name] = json.loads(getattr(backend, name).__getstate__())
+    return parts
 
 
 def _try_out(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -69,6 +87,8 @@ def _try_out(tokenizer: PreTrainedTokenizerBase) -> None:
         foreign = set(tokenizer(*texts)["input_ids"]) - known
         if foreign:
             raise ValueError(f"it writes the id {min(foreign)}, which is no token")
+    # What cannot be written again, such as half a surrogate pair in the template, would fail at the end of all work.
+    json.dumps([tokenizer.init_kwargs, tokenizer.chat_template], default=str, ensure_ascii=False).encode("utf-8")
     if type(tokenizer.model_max_length) not in (int, float):
         raise ValueError(f"model_max_length is {tokenizer.model_max_length!r}, expected a number")
 
@@ -86,17 +106,27 @@ def _check_folder(folder: Path) -> None:
     if not any(any(folder.glob(pattern)) for pattern in _VOCABULARY_FILES):
         raise InputError(f"folder {folder} has no vocabulary file; expected tokenizer.json or tokenizer.model")
     require_plain_files(folder, "tokenizer")
-    _check_pieces(folder / "tokenizer.json")
+    _check_definition(folder / "tokenizer.json")
 
 
-def _check_pieces(file: Path) -> None:
+def _check_definition(file: Path) -> None:
+    """What would crash or fill the memory while the library reads it."""
     try:
         raw = file.read_bytes() if file.is_file() else b""
+        parts = parts_of(raw.decode("utf-8"))
+    except (OSError, ValueError, RecursionError):  # the library itself says what is wrong
+        return
+    check_growth(parts, str(file.parent))
+    _check_pieces(file, raw)
+
+
+def _check_pieces(file: Path, raw: bytes) -> None:
+    try:
         if _LONG_STRING.search(raw) is None:  # almost always, and much faster than parsing
             return
         pieces = json.loads(raw)["model"]["vocab"]
         longest = max((len(piece[0]) for piece in pieces), default=0) if isinstance(pieces, list) else 0
-    except (OSError, ValueError, RecursionError, LookupError, TypeError):  # the library itself says what is wrong
+    except (ValueError, RecursionError, LookupError, TypeError):  # likewise
         return
     if longest > _LONGEST_PIECE:
         raise InputError(f"{file} has a piece of {longest} characters, expected at most {_LONGEST_PIECE}")

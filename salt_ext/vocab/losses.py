@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from salt_ext.vocab.rust import rust_errors
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -28,10 +30,11 @@ class Changed(NamedTuple):
 
 def round_trip(tokenizer: PreTrainedTokenizerBase, text_lines: Sequence[str]) -> list[str]:
     """Every line encoded without special tokens and decoded without them."""
-    encoded: Any = tokenizer(
-        list(text_lines), add_special_tokens=False, truncation=False, padding=False, verbose=False
-    )["input_ids"]
-    return [str(tokenizer.decode(ids, skip_special_tokens=True)) for ids in encoded]
+    with rust_errors(tokenizer):
+        encoded: Any = tokenizer(
+            list(text_lines), add_special_tokens=False, truncation=False, padding=False, verbose=False
+        )["input_ids"]
+        return [str(tokenizer.decode(ids, skip_special_tokens=True)) for ids in encoded]
 
 
 def lost_features(tokenizer: PreTrainedTokenizerBase) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from salt_ext.errors import InputError
@@ -12,6 +12,9 @@ from salt_ext.vocab.roles import special_roles
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+# A hundred times the largest vocabulary there is.
+_MOST_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,11 @@ class Vocabulary:
     name: str
     kind: str
     size: int
-    tokens: list[str | None]
-    forms: list[Form | None]
+    tokens: list[str | None] = field(repr=False)
+    forms: list[Form | None] = field(repr=False)
     roles: dict[str, int]
-    special_ids: frozenset[int]
-    byte_ids: frozenset[int]
+    special_ids: frozenset[int] = field(repr=False)
+    byte_ids: frozenset[int] = field(repr=False)
 
     @classmethod
     def from_tokenizer(cls, tokenizer: PreTrainedTokenizerBase, *, name: str) -> Vocabulary:
@@ -68,10 +71,14 @@ class Vocabulary:
 
         tokens: list[str | None] = [None] * size
         forms: list[Form | None] = [None] * size
+        written = 0
         for token, number in ids.items():
             tokens[number] = token
             if number not in special:
-                forms[number] = spelling.form(token, added=number in added)
+                forms[number] = form = spelling.form(token, added=number in added)
+                written += 0 if form is None else len(form.data)
+                if written > _MOST_BYTES:
+                    raise InputError(f"tokenizer of {name}: its tokens write more than {_MOST_BYTES:,} bytes in all")
         byte_ids = (number for token, number in ids.items() if number not in added and spelling.is_byte_piece(token))
         return cls(
             name=name,
@@ -88,3 +95,12 @@ class Vocabulary:
         """What a token adds to a text, bytes that are no text as \\x..; a special token's spelling; None of a hole."""
         form = self.forms[number]
         return self.tokens[number] if form is None else form.written.decode("utf-8", "backslashreplace")
+
+
+def written_id(text: str) -> int | None:
+    """The id that a user writes as "#7"; None for what is no id, and for one that no vocabulary reaches."""
+    digits = text[1:]
+    # Python refuses to read numbers of some thousand digits, and no table has 10^18 rows.
+    if text[:1] != "#" or not (digits.isascii() and digits.isdecimal()) or len(digits) > 18:
+        return None
+    return int(digits)
