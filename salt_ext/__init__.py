@@ -10,6 +10,11 @@ import importlib
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from salt_ext.interruption import end_silently, is_own_program
+
+if is_own_program():
+    end_silently()  # until a command's work begins: torch alone takes seconds to import
+
 from salt_ext import _loader as _loader  # first: it registers the operators that everything else calls
 from salt_ext import ops
 from salt_ext._loader import Backend, backends

@@ -32,8 +32,10 @@ from salt_ext.cli_options import (
 )
 from salt_ext.commands.align import align
 from salt_ext.commands.compare import compare
-from salt_ext.errors import SaltError
-from salt_ext.progress import progress_bars, quiet_downloads
+from salt_ext.failures import told
+from salt_ext.interruption import silent_end
+from salt_ext.printing import close_stdout, console, last_words, own_streams, prepare_streams, say
+from salt_ext.progress import watched
 
 # What needs torch's companions (transformers takes seconds to import) is imported inside the commands.
 
@@ -53,10 +55,11 @@ def _version(wanted: bool) -> None:
 
     from salt_ext import __version__, backends
 
-    typer.echo(f"salt-ext {__version__}, torch {torch.__version__}")
-    for backend in backends().values():
-        details = ", ".join(f"{key} {value}" for key, value in backend.details.items() if key != "cpu_features")
-        typer.echo(f"{backend.name}: {details if backend.available else backend.reason}")
+    with last_words():
+        say(console(), f"salt-ext {__version__}, torch {torch.__version__}")
+        for backend in backends().values():
+            details = ", ".join(f"{key} {value}" for key, value in backend.details.items() if key != "cpu_features")
+            say(console(), f"{backend.name}: {details if backend.available else backend.reason}")
     raise typer.Exit
 
 
@@ -119,39 +122,36 @@ def transfer(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
 ) -> None:
     """Move SOURCE to the tokenizer of DONOR; new rows are computed by SALT (Lee et al. 2025) or another method."""
-    from rich.console import Console
+    with silent_end():
+        from salt_ext import pipeline, summary
 
-    from salt_ext import pipeline, report
-
-    screen = Console(stderr=True)
-    quiet_downloads(quiet or not screen.is_terminal)
-    with progress_bars(screen, quiet=quiet) as progress:
-        result = pipeline.transfer(
-            source,
-            donor,
-            output,
-            method=method,
-            options=options_of(set_options, temperature=temperature, rcond=rcond, ridge=ridge, alignment=alignment),
-            aux=aux,
-            seed=seed,
-            match=match.value,
-            tokenizer=tokenizer,
-            token_map=token_map,
-            keep_markers=keep_markers,
-            pad_to_multiple_of=pad_to_multiple_of,
-            dtype=None if dtype is None else dtype.value,
-            link=link,
-            force=force,
-            embedding=embedding,
-            head=head,
-            donor_embedding=donor_embedding,
-            trust_remote_code=trust_remote_code,
-            device=device,
-            threads=threads,
-            progress=progress,
-        )
+    result = pipeline.transfer(
+        source,
+        donor,
+        output,
+        method=method,
+        options=options_of(set_options, temperature=temperature, rcond=rcond, ridge=ridge, alignment=alignment),
+        aux=aux,
+        seed=seed,
+        match=match.value,
+        tokenizer=tokenizer,
+        token_map=token_map,
+        keep_markers=keep_markers,
+        pad_to_multiple_of=pad_to_multiple_of,
+        dtype=None if dtype is None else dtype.value,
+        link=link,
+        force=force,
+        embedding=embedding,
+        head=head,
+        donor_embedding=donor_embedding,
+        trust_remote_code=trust_remote_code,
+        device=device,
+        threads=threads,
+        progress=False if quiet else None,
+    )
     if not quiet:
-        report.print_summary(result.report, result.output, Console())
+        with last_words(f"the new model is complete in {result.output}"):
+            summary.print_summary(result.report, result.output, console())
 
 
 @app.command()
@@ -172,12 +172,10 @@ def inspect(
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Show what a transfer would find: special tokens, anchors, bytes per token, warnings. No tensor is read."""
-    from rich.console import Console
+    with silent_end():
+        from salt_ext import inspection
+        from salt_ext.inputs import PairOptions
 
-    from salt_ext import inspection
-    from salt_ext.inputs import PairOptions
-
-    quiet_downloads(not sys.stderr.isatty())
     options = PairOptions(
         tokenizer=tokenizer,
         token_map=token_map,
@@ -187,8 +185,10 @@ def inspect(
         donor_embedding=donor_embedding,
         trust_remote_code=trust_remote_code,
     )
-    found = inspection.inspect(source, donor, texts=text or (), match=match.value, options=options)
-    inspection.print_inspection(found, Console())
+    with watched(None):
+        found = inspection.inspect(source, donor, texts=text or (), match=match.value, options=options)
+    with last_words():
+        inspection.print_inspection(found, console())
 
 
 @app.command()
@@ -197,21 +197,22 @@ def explain(
     tokens: Annotated[list[str], typer.Argument(metavar="TOKEN...", help="A spelling, a text, or #id.")],
 ) -> None:
     """Show how rows of a transferred model were made: provenance, source tokens, weights, residual."""
-    from rich.console import Console
+    with silent_end():
+        from salt_ext import explanation
 
-    from salt_ext import explanation
-
-    explanation.print_explanations(explanation.explain(output, tokens), Console())
+    found = explanation.explain(output, tokens)
+    with last_words():
+        explanation.print_explanations(found, console())
 
 
 @app.command()
 def methods() -> None:
     """List the methods: what a new token's row is, where that comes from, what it costs and needs."""
-    from rich.console import Console
+    with silent_end():
+        from salt_ext.methods.listing import print_methods
 
-    from salt_ext.methods.listing import print_methods
-
-    print_methods(Console())
+    with last_words():
+        print_methods(console())
 
 
 app.command()(compare)
@@ -224,11 +225,10 @@ def demo(
     threads: Threads = None,
 ) -> None:
     """Train a small source and donor on text that Python carries, transfer, and compare; no download."""
-    from rich.console import Console
+    with silent_end():
+        from salt_ext import demo as demonstration
 
-    from salt_ext import demo as demonstration
-
-    demonstration.run(output, seed=seed, threads=threads, console=Console())
+    demonstration.run(output, seed=seed, threads=threads, console=console())
 
 
 app.command()(align)
@@ -241,25 +241,25 @@ def run(arguments: list[str] | None = None) -> int:
         arguments: without the program's name; None for those of this process.
 
     Returns:
-        0, 1 for an interruption, 2 for a mistake of the user.
+        0; 2 for a mistake of the user or a machine that does not give what is needed; 3 for a fault of salt-ext or of a
+        library below it; 130 for an interruption.
     """
+    prepare_streams()
     try:
         app(args=arguments, prog_name="salt-ext")
     except SystemExit as finished:
         return finished.code if isinstance(finished.code, int) else 0
-    except SaltError as error:
-        print(f"salt-ext: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        # What no part expected: a disk that is full or a permission that is missing at an odd moment.
-        print(f"salt-ext: {error}", file=sys.stderr)
-        return 2
+    except BaseException as error:  # whatever was raised, a user is told in a sentence
+        return told(error)
     return 0
 
 
 def main() -> None:
     """The console script."""
-    sys.exit(run())
+    own_streams()
+    code = run()
+    close_stdout()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
 from salt_ext.checkpoint.names import PLAN_FILE
 from salt_ext.errors import InputError
+from salt_ext.jsontext import read_json
 from salt_ext.paths import expanded
 from salt_ext.plan import Provenance, TransferPlan
+from salt_ext.printing import PlainTable, quoted, say
 from salt_ext.vocab import Vocabulary, load_tokenizer
+from salt_ext.vocab.vocabulary import written_id
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,40 +71,40 @@ def find_token(vocabulary: Vocabulary, wanted: str) -> list[int]:
     Raises:
         InputError: there is none.
     """
-    if wanted[:1] == "#" and wanted[1:].isdecimal():
-        number = int(wanted[1:])
-        if number >= vocabulary.size:
-            raise InputError(f"token {wanted}: there is no such id, expected #0 to #{vocabulary.size - 1}")
+    if wanted[:1] == "#" and wanted[1:].isascii() and wanted[1:].isdecimal():
+        number = written_id(wanted)
+        if number is None or number >= vocabulary.size:
+            raise InputError(f"token {wanted:.40}: there is no such id, expected #0 to #{vocabulary.size - 1}")
         return [number]
     if wanted in vocabulary.tokens:
         return [vocabulary.tokens.index(wanted)]
     data = wanted.encode("utf-8", "surrogateescape")
     found = [n for n, form in enumerate(vocabulary.forms) if form is not None and data in (form.data, form.written)]
     if not found:
-        raise InputError(f"token {wanted!r} is not in the vocabulary of {vocabulary.name}")
+        raise InputError(f"token {wanted!r:.200} is not in the vocabulary of {vocabulary.name}")
     return found
 
 
 def print_explanations(found: Sequence[Explanation], console: Console) -> None:
     """Prints one table for each row."""
     for row in found:
-        title = f"#{row.target_id} {row.token!r}: {row.provenance.name.lower()}"
+        title = f"#{row.target_id} {quoted(row.token)}: {row.provenance.name.lower()}"
         if row.residual is not None:
             title += f", residual {row.residual:.3f}"
-        console.print(title, markup=False, highlight=False)
+        say(console, title)
         if row.mapped_from:
             more = ", corrected by" if row.sources else ""
-            console.print(f"one map of {row.mapped_from:,} source rows, see the plan's low-rank part{more}")
+            say(console, f"one map of {row.mapped_from:,} source rows, see the plan's low-rank part{more}")
         if not row.sources:
             continue
-        table = Table("weight", "source id", "source token")
+        table = PlainTable("weight", "source id", "source token")
         for number, token, weight in row.sources[:_SHOWN_SOURCES]:
-            table.add_row(f"{weight:+.4f}", str(number), repr(token))
+            table.row(f"{weight:+.4f}", number, quoted(token))
         console.print(table)
         rest = row.sources[_SHOWN_SOURCES:]
         if rest:
             share = sum(abs(weight) for *_, weight in rest) / sum(abs(weight) for *_, weight in row.sources)
-            console.print(f"and {len(rest)} more, {share:.0%} of the sum of magnitudes", highlight=False)
+            say(console, f"and {len(rest)} more, {share:.0%} of the sum of magnitudes")
 
 
 def _explain(plan: TransferPlan, vocabulary: Vocabulary, names: list[str | None], number: int) -> Explanation:
@@ -122,9 +122,11 @@ def _explain(plan: TransferPlan, vocabulary: Vocabulary, names: list[str | None]
 
 def _source_tokens(plan: TransferPlan, folder: Path) -> list[str | None]:
     try:
-        names = json.loads(plan.metadata.get("source_tokens", "null"))
+        names = read_json(plan.metadata.get("source_tokens", "null"))
     except ValueError:
         names = None
-    if not isinstance(names, list) or len(names) != plan.source_rows:
+    named = isinstance(names, list) and all(name is None or isinstance(name, str) for name in names)
+    if not named or len(names) != plan.source_rows:
         raise InputError(f"{folder / PLAN_FILE} does not name the {plan.source_rows} tokens of its source")
-    return names
+    found: list[str | None] = names
+    return found

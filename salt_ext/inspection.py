@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.markup import escape
-from rich.table import Table
 
 from salt_ext.checkpoint import reserved_rows
 from salt_ext.inputs import Model, Pair, PairOptions, match_pair, open_pair
 from salt_ext.methods.assembly import new_ids
+from salt_ext.printing import PlainTable, quoted, say, warn
 from salt_ext.textfile import read_lines
 from salt_ext.vocab import Anchors, Level, anchor_coverage, bytes_per_token
 from salt_ext.vocab.losses import changed_lines, lost_features
@@ -79,7 +78,8 @@ def inspect(
         )
         for name, lines in contents.items()
     ]
-    return Inspection(pair, anchors, measured, warnings_of(pair, anchors, texts=contents))
+    warnings = dict.fromkeys(warnings_of(pair, anchors, texts=contents))
+    return Inspection(pair, anchors, measured, list(warnings))
 
 
 def special_map(pair: Pair, anchors: Anchors) -> list[dict[str, Any]]:
@@ -152,41 +152,38 @@ def _looked_up_elsewhere(pair: Pair, anchors: Anchors) -> list[str]:
 def print_inspection(found: Inspection, console: Console) -> None:
     """Prints the special tokens first, since a wrong pair there is the costliest mistake."""
     pair, anchors = found.pair, found.anchors
-    special = Table("role", "id", "new tokenizer", "source token", title="Special tokens", title_justify="left")
+    special = PlainTable("role", "id", "new tokenizer", "source token", title="Special tokens")
     for entry in special_map(pair, anchors):
-        partner = _no_partner(pair, entry) if entry["source"] is None else repr(entry["source"])
-        name = repr(entry["target"]) + (" (added)" if entry["added"] else "")
+        partner = _no_partner(pair, entry) if entry["source"] is None else quoted(entry["source"])
+        name = quoted(entry["target"]) + (" (added)" if entry["added"] else "")
         mark = " (token map)" if entry["mapped"] else ""
-        special.add_row(", ".join(entry["roles"]), str(entry["target_id"]), escape(name), escape(partner + mark))
+        special.row(", ".join(entry["roles"]), entry["target_id"], name, partner + mark)
     console.print(special)
 
-    models = Table("", "source", "donor", title="Models", title_justify="left")
+    models = PlainTable("", "source", "donor", title="Models")
     for (label, old), (_, new) in zip(_describe(pair.source), _describe(pair.donor), strict=True):
-        models.add_row(label, old, new)
+        models.row(label, old, new)
     console.print(models)
 
     target = pair.target.vocabulary
     tokens = sum(token is not None for token in target.tokens)
-    counts = Table("target tokens", "count", "share", title="What becomes of them", title_justify="left")
+    counts = PlainTable("target tokens", "count", "share", title="What becomes of them")
     rows = {f"anchors, {kind}": count for kind, count in anchors.counts().items()}
     rows["new tokens"] = len(new_ids(anchors, target))
     rows["new special tokens"] = tokens - sum(rows.values())
     for label, count in rows.items():
-        counts.add_row(label, f"{count:,}", f"{count / tokens:.1%}")
+        counts.row(label, f"{count:,}", f"{count / tokens:.1%}")
     console.print(counts)
     several = ", ".join(f"{kind} {count}" for kind, count in anchors.collisions.items())
-    console.print(f"forms that several ids share: {several}")
+    say(console, f"forms that several ids share: {several}")
 
     if found.texts:
-        texts = Table(
-            "text", "source", "new tokenizer", "covered by anchors", title="Bytes per token", title_justify="left"
-        )
+        texts = PlainTable("text", "source", "new tokenizer", "covered by anchors", title="Bytes per token")
         texts.columns[0].overflow = "fold"
         for name, before, after, covered in found.texts:
-            texts.add_row(name, f"{before:.3f}", f"{after:.3f}", f"{covered:.1%}")
+            texts.row(name, f"{before:.3f}", f"{after:.3f}", f"{covered:.1%}")
         console.print(texts)
-    for warning in found.warnings:
-        console.print(f"warning: {warning}", style="yellow", markup=False)
+    warn(console, found.warnings)
 
 
 def _no_partner(pair: Pair, entry: dict[str, Any]) -> str:
@@ -195,9 +192,10 @@ def _no_partner(pair: Pair, entry: dict[str, Any]) -> str:
 
 def _describe(model: Model) -> list[tuple[str, str]]:
     checkpoint, vocabulary = model.checkpoint, model.vocabulary
-    architecture = ", ".join(checkpoint.config.get("architectures") or [checkpoint.config["model_type"]])
+    named = checkpoint.config.get("architectures")
+    classes = [str(name) for name in named] if isinstance(named, list) else []
     return [
-        ("model", architecture),
+        ("model", ", ".join(classes) or checkpoint.config["model_type"]),
         ("tokenizer", vocabulary.kind),
         ("ids", f"{vocabulary.size:,}"),
         ("rows of the table", f"{checkpoint.rows:,}"),

@@ -23,9 +23,11 @@ from salt_ext.inspection import special_map, warnings_of
 from salt_ext.machine import available_memory, cpu_threads, give_memory_back, peak_memory
 from salt_ext.materials import PairTables
 from salt_ext.methods import KEY_KINDS, Combinations, assemble_plan
+from salt_ext.paths import require_text
 from salt_ext.plan import Provenance, TransferPlan
-from salt_ext.progress import Clock, Progress
+from salt_ext.progress import Clock, Watching, watched
 from salt_ext.settings import DONOR_AUX, Settings
+from salt_ext.summary import html_summary
 from salt_ext.tables import TableFacts, examine_table
 from salt_ext.vectors import VectorSource, open_vectors
 from salt_ext.verify import verify_output
@@ -35,7 +37,7 @@ from salt_ext.vocab import Anchors, Level
 _SHARE_FOR_FORWARD = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TransferResult:
     """What a transfer made.
 
@@ -48,6 +50,12 @@ class TransferResult:
     output: Path
     plan: TransferPlan
     report: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"TransferResult(output={str(self.output)!r}, method={self.report['method']['name']!r}, {self.plan!r})"
+
+    def _repr_html_(self) -> str:
+        return html_summary(self.report, self.output)
 
 
 def transfer(
@@ -73,7 +81,7 @@ def transfer(
     trust_remote_code: bool = False,
     device: str = AUTO,
     threads: int | None = None,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> TransferResult:
     """Gives a language model the tokenizer of another model, every embedding row computed by SALT (Lee et al. 2025).
 
@@ -109,7 +117,8 @@ def transfer(
         trust_remote_code: run Python code that comes with the models.
         device: where the ops run: "auto" for a GPU if there is one that they can use, "cpu", "cuda" or "cuda:N".
         threads: CPU threads; None for torch's own choice.
-        progress: told of every step: (step, units done, units in all or 0).
+        progress: a function that is told of every step: (step, units done, units in all or 0); False for silence,
+            True for bars, None for bars in a notebook and on a terminal only.
 
     Returns:
         The folder, the plan and the report.
@@ -139,9 +148,10 @@ def transfer(
         device=device,
         threads=threads,
     )
-    clock = Clock(progress)
-    with cpu_threads(threads):
+    with cpu_threads(threads), watched(progress) as told:
+        clock = Clock(told)
         with clock.step("open the models"):
+            require_text(output)
             vectors = None if aux == DONOR_AUX else open_vectors(aux)
             pair = open_pair(source, donor, settings.models)
             inputs = [pair.donor.checkpoint.folder, *settings.input_paths()]
@@ -180,7 +190,7 @@ class _Job:
 
         def finish(folder: Path) -> None:
             plan.save(folder / PLAN_FILE)
-            peak = peak_memory()
+            before_check = peak_memory()
             give_memory_back()
             with clock.step("check the output"):
                 checks = verify_output(folder, checkpoint, plan, tokenizer=new.tokenizer, dtype=dtype)
@@ -200,10 +210,11 @@ class _Job:
                     after=after,
                     checks=checks,
                     left_out=[name for name in checkpoint.companions().left_out if not (folder / name).exists()],
-                    warnings=[*warnings, *self.placement.warnings],
+                    warnings=list(dict.fromkeys([*warnings, *self.placement.warnings])),
                     seconds=clock.seconds,
                     devices=self.placement.ran,
-                    peak_memory=peak,
+                    peak_memory=peak_memory(),
+                    peak_before_check=before_check,
                 )
             )
             report.write_report(written, folder / REPORT_FILE)

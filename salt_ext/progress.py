@@ -7,11 +7,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from salt_ext.errors import InputError
+from salt_ext.notebook import NotebookBars, in_notebook
+from salt_ext.printing import console, printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
 # step, units done, units in all (0 where unknown); the same step may be told of many times.
 Progress = Callable[[str, int, int], None]
+# What a user may give: a function that is told; False for silence; True for bars; None for bars where a person looks
+# on: in a notebook, and on a terminal.
+Watching = Progress | bool | None
 
 
 class Clock:
@@ -56,37 +63,74 @@ class Clock:
 
 
 @contextmanager
-def progress_bars(console: Console, *, quiet: bool) -> Iterator[Progress | None]:
-    """Bars on a terminal; None, which means silence, in a pipe or when `quiet`.
+def watched(progress: Watching) -> Iterator[Progress | None]:
+    """What a job's steps are to be told to while the block runs; None for nobody.
 
     Args:
-        console: where to draw.
-        quiet: draw nothing.
+        progress: see `Watching`.
+
+    Raises:
+        InputError: it is none of these.
     """
-    if quiet or not console.is_terminal:
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        raise InputError(f"progress is {progress!r:.80}, expected a function, True, False or None")
+    if progress is False:
+        with quiet_downloads():
+            yield None
+    elif callable(progress):
+        yield progress
+    elif in_notebook():
+        with NotebookBars() as bars:
+            yield bars.show
+    else:
+        with terminal_bars(console(stderr=True), always=bool(progress)) as show:
+            if show is None:
+                with quiet_downloads():
+                    yield None
+            else:
+                yield show
+
+
+@contextmanager
+def terminal_bars(screen: Console, *, always: bool = False) -> Iterator[Progress | None]:
+    """Bars on a terminal; None, which means silence, in a pipe.
+
+    Args:
+        screen: where to draw.
+        always: draw in a pipe too: every bar once, when all is done.
+    """
+    if not (screen.is_terminal or always):
         yield None
         return
     from rich.progress import BarColumn, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
-    columns = (TextColumn("{task.description:<28}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Bars(*columns, console=console) as bars:
+    # No markup: a step may have the name of a method with its options, as the user wrote them.
+    name = TextColumn("{task.description:<28}", markup=False)
+    with Bars(name, BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), console=screen) as bars:
         tasks: dict[str, TaskID] = {}
 
         def show(step: str, done: int, total: int) -> None:
             if step not in tasks:
-                tasks[step] = bars.add_task(step, total=None)
+                tasks[step] = bars.add_task(printable(step), total=None)
             bars.update(tasks[step], completed=done, total=total or None)
 
         yield show
 
 
-def quiet_downloads(quiet: bool) -> None:
-    """Silences the hub's own bars, which come before any of ours."""
-    if quiet:
-        from huggingface_hub.utils.tqdm import disable_progress_bars
+@contextmanager
+def quiet_downloads() -> Iterator[None]:
+    """Silences the hub's own bars in the block."""
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
+    shown = not are_progress_bars_disabled()
+    if shown:
         disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            enable_progress_bars()
 
 
 @contextmanager

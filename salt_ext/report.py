@@ -1,4 +1,4 @@
-"""salt_report.json: what happened, in numbers; and a table of it for the terminal."""
+"""salt_report.json: what happened, in numbers."""
 
 from __future__ import annotations
 
@@ -14,18 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from rich.table import Table
 from torch import Tensor
 
 from salt_ext._loader import cpu_isa
-from salt_ext.listing import listed
+from salt_ext.jsontext import json_text
 from salt_ext.outputs import write_anew
 from salt_ext.plan import Provenance, TransferPlan
 from salt_ext.vocab import Anchors, Vocabulary
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from salt_ext.inputs import Model, Pair
     from salt_ext.methods import MethodInfo
     from salt_ext.tables import TableFacts
@@ -35,7 +32,6 @@ _PACKAGES = ("salt-ext", "torch", "transformers", "tokenizers", "safetensors", "
 # The list is there to be looked through by a person; its full length stands beside it.
 _LISTED_TOKENS = 1000
 _QUANTILES = {"min": 0.0, "p05": 0.05, "median": 0.5, "p95": 0.95, "max": 1.0}
-_SHOWN_FILES = 10
 _HASHED_FILES = ("config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 
 
@@ -58,6 +54,7 @@ def build_report(
     seconds: Mapping[str, float],
     devices: Mapping[str, str],
     peak_memory: int,
+    peak_before_check: int,
 ) -> dict[str, Any]:
     """Everything that salt_report.json holds; numbers only where they are known, null elsewhere.
 
@@ -78,7 +75,8 @@ def build_report(
         warnings: sentences for the user.
         seconds: wall time by step.
         devices: where the ops ran, by step.
-        peak_memory: bytes, before the model was loaded for a forward pass.
+        peak_memory: bytes, the most that the process had in memory, the check of the output included.
+        peak_before_check: bytes, before that check, which loads a model that is small enough for a forward pass.
     """
     target = pair.target.vocabulary
     sampled = plan.rows(Provenance.SAMPLED).tolist()
@@ -128,6 +126,7 @@ def build_report(
         "warnings": list(warnings),
         "seconds": {name: round(value, 4) for name, value in seconds.items()},
         "peak_memory_bytes": peak_memory,
+        "peak_memory_before_check_bytes": peak_before_check,
     }
 
 
@@ -137,41 +136,7 @@ def write_report(report: Mapping[str, Any], file: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_anew(file, text.encode(), what="the report")
-
-
-def print_summary(report: Mapping[str, Any], output: Path, console: Console) -> None:
-    """Prints what a person wants to see of a finished transfer."""
-    rows, total = report["rows"], max(1, report["rows"]["total"])
-    table = Table("rows", "count", "share", title=f"{output}", title_justify="left")
-    for kind in (kind.name.lower() for kind in Provenance):
-        table.add_row(kind, f"{rows[kind]:,}", f"{rows[kind] / total:.1%}")
-    console.print(table)
-    classes = ", ".join(f"{count:,} {kind}" for kind, count in report["anchors"]["by_class"].items())
-    console.print(f"anchors: {classes}", highlight=False)
-    support = report["support"]
-    if support["size"] is not None:
-        size, residual, weight = support["size"], support["residual"], support["weight_l1"]
-        missing = "" if residual is None else f"residual: median {residual['median']:.3f}; "
-        console.print(
-            f"source tokens per new token: median {size['median']:.0f}, 5 % to 95 %: {size['p05']:.0f} to "
-            f"{size['p95']:.0f}; {missing}‖w‖₁: median {weight['median']:.2f}",
-            highlight=False,
-        )
-    for name, norms in report["norms"].items():
-        if norms["ratio"] is not None:
-            new, old = norms["regressed"]["mean"], norms["source_anchors"]["mean"]
-            console.print(f"norms of {name}: new rows {new:.3f}, anchors {old:.3f}, ratio {norms['ratio']:.2f}")
-    seconds, memory = sum(report["seconds"].values()), report["peak_memory_bytes"]
-    devices = ", then ".join(dict.fromkeys(report["machine"]["ops_ran_on"].values()))
-    console.print(
-        f"{report['method']['name']}: {seconds:.1f} s on {devices}, peak memory {memory / 1e6:,.0f} MB", highlight=False
-    )
-    if left_out := report["files"]["left_out"]:
-        console.print(f"not taken over from the source's folder: {listed(left_out, _SHOWN_FILES)}", markup=False)
-    for warning in report["warnings"]:
-        console.print(f"warning: {warning}", style="yellow", markup=False)
+    write_anew(file, json_text(report, strict=True).encode(), what="the report")
 
 
 def readable_tokens(vocabulary: Vocabulary) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.markup import escape
-from rich.table import Table
 
 from salt_ext.alignment import (
     MIN_COUNT,
@@ -34,10 +31,12 @@ from salt_ext.alignment.lexicon import Side, lexicon_counts
 from salt_ext.alignment.rows import trans_tokenization
 from salt_ext.alignment.units import Unit
 from salt_ext.errors import InputError, OutputError
+from salt_ext.jsontext import json_text
 from salt_ext.machine import peak_memory
 from salt_ext.outputs import check_output_file, write_anew
 from salt_ext.paths import is_stream
-from salt_ext.progress import Clock, Progress
+from salt_ext.printing import PlainTable, say, warn
+from salt_ext.progress import Clock, Watching, watched
 from salt_ext.protocol import build_target
 from salt_ext.vocab import Vocabulary, encode_lines, load_tokenizer, match_vocabularies
 
@@ -106,7 +105,7 @@ def align(
     target: str,
     options: AlignOptions | None = None,
     force: bool = False,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> AlignReport:
     """Makes an alignment table.
 
@@ -117,7 +116,7 @@ def align(
         target: of the one whose tokenizer it gets.
         options: what else the user says.
         force: whether an existing output is replaced.
-        progress: told of every step.
+        progress: who is told of every step, see `salt_ext.transfer`.
 
     Raises:
         InputError: a tokenizer, a text or an alignment cannot be used, or nothing is aligned.
@@ -126,7 +125,13 @@ def align(
     options = options or AlignOptions()
     _require_one_origin(texts, options)
     _check_outputs(texts, output, source, target, options, force=force)
-    clock = Clock(progress)
+    with watched(progress) as told:
+        return _align(texts, output, source, target, options, Clock(told))
+
+
+def _align(
+    texts: tuple[Path, Path] | None, output: Path, source: str, target: str, options: AlignOptions, clock: Clock
+) -> AlignReport:
     with clock.step("open the tokenizers"):
         old, new = (_open(name, what, options) for name, what in ((source, "source"), (target, "target")))
         built = build_target(
@@ -189,18 +194,18 @@ def print_report(found: AlignReport, console: Console) -> None:
     if found.occurrences is not None:
         columns += ["in the text", "share"]
         counted = [found.tokens, found.occurrences]
-    coverage = Table(*columns, title="Coverage", title_justify="left")
+    coverage = PlainTable(*columns, title="Coverage")
     for origin in found.tokens:
         cells = [(counts[origin], sum(counts.values())) for counts in counted]
-        coverage.add_row(origin, *(cell for count, total in cells for cell in (f"{count:,}", f"{count / total:.1%}")))
+        coverage.row(origin, *(cell for count, total in cells for cell in (f"{count:,}", f"{count / total:.1%}")))
     console.print(coverage)
     origin = "a lexicon" if found.lines is None else f"{found.lines:,} pairs of lines"
-    console.print(
+    say(
+        console,
         f"{found.pairs:,} pairs of tokens from {origin}, {sum(found.seconds.values()):.1f} s, "
-        f"{found.peak_memory / 2**20:,.0f} MiB"
+        f"{found.peak_memory / 2**20:,.0f} MiB",
     )
-    for warning in found.warnings:
-        console.print(escape(f"warning: {warning}"), style="yellow")
+    warn(console, found.warnings)
 
 
 def write_report(path: Path, found: AlignReport) -> None:
@@ -209,7 +214,7 @@ def write_report(path: Path, found: AlignReport) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    write_anew(path, (json.dumps(asdict(found), ensure_ascii=False, indent=2) + "\n").encode(), what="the report")
+    write_anew(path, json_text(asdict(found)).encode(), what="the report")
 
 
 def _check_outputs(

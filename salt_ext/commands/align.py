@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,8 @@ import typer
 
 from salt_ext.cli_options import TrustRemoteCode
 from salt_ext.errors import InputError
+from salt_ext.interruption import silent_end
+from salt_ext.printing import console, last_words
 
 ORIGIN = "Translations from elsewhere"
 
@@ -57,10 +58,8 @@ def align(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
 ) -> None:
     """Align two tokenizers by parallel text, for the method trans-tokenization (Remy et al. 2024)."""
-    from rich.console import Console
-
-    from salt_ext.alignment import job
-    from salt_ext.progress import progress_bars
+    with silent_end():
+        from salt_ext.alignment import job
 
     if source_text is not None and target_text is None:
         raise InputError(f"source text {source_text} has no target text beside it; expected two files")
@@ -75,9 +74,10 @@ def align(
         trust_remote_code=trust_remote_code,
     )
     texts = None if source_text is None or target_text is None else (source_text, target_text)
-    with progress_bars(Console(stderr=True), quiet=quiet or not sys.stderr.isatty()) as progress:
-        found = job.align(texts, output, source=source, target=target, options=options, force=force, progress=progress)
+    progress = False if quiet else None
+    found = job.align(texts, output, source=source, target=target, options=options, force=force, progress=progress)
     if report is not None:
         job.write_report(report, found)
     if not quiet:
-        job.print_report(found, Console())
+        with last_words(f"the alignment table is complete in {output}"):
+            job.print_report(found, console())

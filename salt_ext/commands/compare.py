@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +24,8 @@ from salt_ext.cli_options import (
     TokenMap,
     TrustRemoteCode,
 )
-from salt_ext.progress import progress_bars, quiet_downloads
+from salt_ext.interruption import silent_end
+from salt_ext.printing import complain, console, last_words
 
 TEXT = "Text and adaptation"
 
@@ -80,46 +80,42 @@ def compare(
     threads: Threads = None,
 ) -> None:
     """Compare methods on identical inputs: cost, left-out anchors, bits per byte before and after training."""
-    from rich.console import Console
+    with silent_end():
+        from salt_ext.comparison.picture import NEEDED, can_draw
+        from salt_ext.comparison.result import make_folder
+        from salt_ext.comparison.run import compare as run
+        from salt_ext.comparison.table import print_comparison
+        from salt_ext.inputs import PairOptions
 
-    from salt_ext.comparison.picture import NEEDED, can_draw
-    from salt_ext.comparison.result import make_folder
-    from salt_ext.comparison.run import compare as run
-    from salt_ext.comparison.table import print_comparison
-    from salt_ext.inputs import PairOptions
-
-    screen = Console(stderr=True)
-    quiet_downloads(not screen.is_terminal)
     if output is not None:
         make_folder(output, inputs=[*text, *(adapt_text or ()), *((token_map,) if token_map else ())])
         if not can_draw():
-            print(f"salt-ext: {NEEDED}", file=sys.stderr)
-    with progress_bars(screen, quiet=False) as progress:
-        comparison = run(
-            source,
-            donor,
-            methods,
-            text=text,
-            adapt=adapt,
-            adapt_text=adapt_text or (),
-            lr=lr,
-            seeds=seeds,
-            max_bytes=max_bytes,
-            aux=aux,
-            match=match.value,
-            models=PairOptions(
-                tokenizer=tokenizer,
-                token_map=token_map,
-                keep_markers=keep_markers,
-                embedding=embedding,
-                head=head,
-                donor_embedding=donor_embedding,
-                trust_remote_code=trust_remote_code,
-            ),
-            device=device,
-            threads=threads,
-            progress=progress,
-        )
+            complain(NEEDED)
+    comparison = run(
+        source,
+        donor,
+        methods,
+        text=text,
+        adapt=adapt,
+        adapt_text=adapt_text or (),
+        lr=lr,
+        seeds=seeds,
+        max_bytes=max_bytes,
+        aux=aux,
+        match=match.value,
+        models=PairOptions(
+            tokenizer=tokenizer,
+            token_map=token_map,
+            keep_markers=keep_markers,
+            embedding=embedding,
+            head=head,
+            donor_embedding=donor_embedding,
+            trust_remote_code=trust_remote_code,
+        ),
+        device=device,
+        threads=threads,
+    )
     if output is not None:
         comparison.write(output)
-    print_comparison(comparison, Console())
+    with last_words(None if output is None else f"the comparison is written to {output}"):
+        print_comparison(comparison, console())

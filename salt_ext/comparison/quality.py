@@ -107,7 +107,10 @@ class Bench:
             except OutputError as error:
                 reason = str(error).replace(str(folder), f"a model in {tempfile.gettempdir()}")
                 raise OutputError(f"the folder for temporary files (TMPDIR) cannot be used: {reason}") from error
-            model = self._open(folder)
+            try:
+                model = self._open(folder)
+            except InputError as error:
+                raise InputError(str(error).replace(str(folder), "the moved model")) from error
         before = measure_stream(model, self.held_out, context=self.context)
         if self.adaptation is None:
             return before, None

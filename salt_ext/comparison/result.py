@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from salt_ext.errors import OutputError
+from salt_ext.jsontext import json_text
 from salt_ext.outputs import check_output_file, write_anew
 
 CSV_FILE, JSON_FILE, PICTURE_FILE = "table.csv", "table.json", "picture.png"
@@ -70,7 +71,7 @@ class Row:
         return statistics.stdev(figures) if len(figures) > 1 else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """The table of a comparison.
 
@@ -85,6 +86,16 @@ class Comparison:
     source_bits_per_byte: float
     facts: Mapping[str, Any]
     warnings: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        methods = ", ".join(row.method for row in self.rows)
+        measured = ", ".join(metric.key for metric in self.metrics)
+        return f"Comparison(methods: {methods}; measured: {measured})"
+
+    def _repr_html_(self) -> str:
+        from salt_ext.comparison.table import html_comparison
+
+        return html_comparison(self)
 
     @property
     def metrics(self) -> list[Metric]:
@@ -129,8 +140,7 @@ class Comparison:
 
         make_folder(folder)
         write_anew(folder / CSV_FILE, self.csv().encode(), what="the comparison")
-        text = json.dumps(self.as_json(), indent=2, ensure_ascii=False)
-        write_anew(folder / JSON_FILE, f"{text}\n".encode(), what="the comparison")
+        write_anew(folder / JSON_FILE, json_text(self.as_json()).encode(), what="the comparison")
         if can_draw():
             image = io.BytesIO()
             draw(self, image)

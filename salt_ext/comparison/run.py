@@ -26,7 +26,7 @@ from salt_ext.machine import cpu_threads, memory_growth
 from salt_ext.materials import PairTables
 from salt_ext.methods import Material
 from salt_ext.plan import TransferPlan
-from salt_ext.progress import Clock, Progress
+from salt_ext.progress import Clock, Watching, watched
 from salt_ext.settings import DONOR_AUX
 from salt_ext.vectors import open_vectors
 from salt_ext.vocab import Anchors, Level
@@ -48,7 +48,7 @@ def compare(
     models: PairOptions | None = None,
     device: str = AUTO,
     threads: int | None = None,
-    progress: Progress | None = None,
+    progress: Watching = None,
 ) -> Comparison:
     """Makes one table of methods on identical inputs, with the controls `mean` and `random`.
 
@@ -77,7 +77,8 @@ def compare(
         models: what else is to be said of the models and the new tokenizer.
         device: where operators and models run: "auto", "cpu", "cuda" or "cuda:N".
         threads: CPU threads; None for torch's own choice.
-        progress: told of every step: (step, units done, units in all or 0).
+        progress: a function that is told of every step: (step, units done, units in all or 0); False for silence,
+            True for bars, None for bars in a notebook and on a terminal only.
 
     Returns:
         The table.
@@ -91,8 +92,8 @@ def compare(
     placed = choose_device(device)
     begun = time.perf_counter()
     texts = read_texts(text, adapt_text, max_bytes=max_bytes, adapt=adapt)
-    clock = Clock(progress)
-    with cpu_threads(threads):
+    with cpu_threads(threads), watched(progress) as told:
+        clock = Clock(told)
         with clock.step("open the models"):
             vectors = None if aux == DONOR_AUX else open_vectors(aux)
             pair = open_pair(source, donor, models)
@@ -128,7 +129,7 @@ def compare(
         "seconds": {name: round(value, 2) for name, value in clock.seconds.items()},
         "seconds_in_all": round(time.perf_counter() - begun, 2),
     }
-    warnings = (*warnings_of(pair, anchors), *encoded.warnings, *job.warnings)
+    warnings = tuple(dict.fromkeys((*warnings_of(pair, anchors), *encoded.warnings, *job.warnings)))
     rows = tuple(Row(label, {key: tuple(of) for key, of in found.items()}) for label, found in job.figures.items())
     return Comparison(rows, source_score.bits_per_byte, facts, warnings)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-from rich.table import Table
-
 from salt_ext.comparison.result import Comparison, Metric, Row
+from salt_ext.notebook import html_table
+from salt_ext.printing import PlainTable, say, warn
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,23 +14,24 @@ if TYPE_CHECKING:
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Prints the table, what its columns mean, and the warnings."""
-    facts = comparison.facts
-    table = Table(title=_title(comparison), title_justify="left")
-    table.add_column("method", overflow="fold")
-    for metric in comparison.metrics:
-        table.add_column(metric.heading, justify="right", min_width=len(metric.heading))
-    for row in comparison.rows:
-        table.add_row(escape(row.method), *(figure(row, metric) for metric in comparison.metrics))
+    metrics = comparison.metrics
+    table = PlainTable("method", *(metric.heading for metric in metrics), title=_title(comparison))
+    table.columns[0].overflow = "fold"
+    for column, metric in zip(table.columns[1:], metrics, strict=True):
+        column.justify, column.min_width = "right", len(metric.heading)
+    for cells in _rows(comparison):
+        table.row(*cells)
     console.print(table)
-    for metric in comparison.metrics:
-        console.print(f"{metric.heading}: {metric.meaning}", highlight=False)
-    console.print(
-        f"The source with its own tokenizer: {comparison.source_bits_per_byte:.3f} bits per byte. "
-        f"{facts['anchors']:,} anchors, {facts['new_tokens']:,} new tokens; {facts['seconds_in_all']:.1f} s in all.",
-        highlight=False,
-    )
-    for warning in comparison.warnings:
-        console.print(f"warning: {warning}", style="yellow", markup=False)
+    for sentence in _notes(comparison):
+        say(console, sentence)
+    warn(console, comparison.warnings)
+
+
+def html_comparison(comparison: Comparison) -> str:
+    """The same as HTML."""
+    headings = ("method", *(metric.heading for metric in comparison.metrics))
+    notes = [*_notes(comparison), *(f"warning: {warning}" for warning in comparison.warnings)]
+    return html_table(_title(comparison), headings, _rows(comparison), notes)
 
 
 def figure(row: Row, metric: Metric) -> str:
@@ -49,3 +49,16 @@ def _title(comparison: Comparison) -> str:
     adapted = f", adapted on {facts['adaptation']['tokens']:,} tokens" if facts["adaptation"] else ""
     spread = f"; mean ± standard deviation of {seeds} seeds" if seeds > 1 else ""
     return f"{facts['text']['bytes']:,} bytes of text{adapted}{spread}"
+
+
+def _rows(comparison: Comparison) -> list[list[str]]:
+    return [[row.method, *(figure(row, metric) for metric in comparison.metrics)] for row in comparison.rows]
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    facts = comparison.facts
+    return [
+        *(f"{metric.heading}: {metric.meaning}" for metric in comparison.metrics),
+        f"The source with its own tokenizer: {comparison.source_bits_per_byte:.3f} bits per byte. "
+        f"{facts['anchors']:,} anchors, {facts['new_tokens']:,} new tokens; {facts['seconds_in_all']:.1f} s in all.",
+    ]

@@ -36,7 +36,8 @@ from salt_ext.errors import InputError, OutputError
 from salt_ext.evaluate import adapt
 from salt_ext.pipeline import transfer
 from salt_ext.plan import TransferPlan
-from salt_ext.progress import Clock, progress_bars
+from salt_ext.printing import last_words, say
+from salt_ext.progress import Clock, terminal_bars
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -112,17 +113,21 @@ def run(
     torch.set_num_threads(1)  # of each job; what is spread over threads is jobs
     try:
         with _workplace(folder) as place:
-            result = _run(place, seed, threads or usual, console, budget)
+            result, arms, references = _run(place, seed, threads or usual, console, budget)
     finally:
         torch.set_num_threads(usual)
     where = f"kept in {folder}" if folder is not None else "removed; --output DIR keeps them"
-    console.print(f"The models and {RESULT_FILE} are {where}.", highlight=False)
+    with last_words(None if folder is None else f"the models and {RESULT_FILE} are {where}"):
+        _print(result, arms, references, console)
+        say(console, f"The models and {RESULT_FILE} are {where}.")
     return result
 
 
-def _run(place: Path, seed: int, workers: int, console: Console, budget: Budget) -> dict[str, Any]:
+def _run(
+    place: Path, seed: int, workers: int, console: Console, budget: Budget
+) -> tuple[dict[str, Any], list[Outcome], list[Outcome]]:
     begun = time.perf_counter()
-    with progress_bars(console, quiet=False) as progress:
+    with terminal_bars(console) as progress:
         clock = Clock(progress)
         with clock.step("read the text"):
             corpus = read_corpus(train_bytes=budget.train_bytes, held_out_bytes=budget.held_out_bytes)
@@ -143,7 +148,7 @@ def _run(place: Path, seed: int, workers: int, console: Console, budget: Budget)
             for training, name in zip(trainings, ("source", "donor"), strict=True):
                 save(training.model, training.tokenizer, place / name)
         with clock.step("transfer"):
-            made = transfer(place / "source", place / "donor", place / SALT.lower(), seed=seed)
+            made = transfer(place / "source", place / "donor", place / SALT.lower(), seed=seed, progress=False)
         arms, references = _compare(place, made.plan, corpus, replace(budget.adaptation, seed=seed), workers, clock)
     result = {
         "arms": [arm.as_json() for arm in arms],
@@ -164,8 +169,7 @@ def _run(place: Path, seed: int, workers: int, console: Console, budget: Budget)
         "seconds_in_all": round(time.perf_counter() - begun, 2),
     }
     (place / RESULT_FILE).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    _print(result, arms, references, console)
-    return result
+    return result, arms, references
 
 
 def source_text(corpus: Corpus, target_share: float) -> list[str]:
@@ -232,11 +236,11 @@ def _print(result: dict[str, Any], arms: Sequence[Outcome], references: Sequence
     budget, rows, text = result["budget"], result["rows"], result["text"]
     adaptation = budget["adaptation"]
     tokens = adaptation["steps"] * adaptation["tokens_per_step"]
-    console.print(
+    say(
+        console,
         f"Source: {text['english']['bytes']:,} bytes of Python's documentation and {budget['target_share']:.0%} code; "
         f"donor: {text['code']['bytes']:,} bytes of code. The donor's {rows['total']:,} tokens: {rows['copied']:,} "
         f"shared, {rows['regressed']:,} regressed, {rows['sampled'] + rows['averaged']:,} other.",
-        highlight=False,
     )
     console.print(
         rich_table(
@@ -247,7 +251,7 @@ def _print(result: dict[str, Any], arms: Sequence[Outcome], references: Sequence
         )
     )
     steps = ", ".join(f"{name} {value:.1f}" for name, value in result["seconds"].items())
-    console.print(f"Seconds: {steps}; {result['seconds_in_all']:.1f} in all.", highlight=False)
+    say(console, f"Seconds: {steps}; {result['seconds_in_all']:.1f} in all.")
 
 
 def _sizes(texts: Sequence[str]) -> dict[str, int]:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.table import Table
-
 from salt_ext.demo.arms import Outcome
+from salt_ext.printing import PlainTable
 
 
-def rich_table(arms: Sequence[Outcome], references: Sequence[Outcome], *, title: str, adapted: str) -> Table:
+def rich_table(arms: Sequence[Outcome], references: Sequence[Outcome], *, title: str, adapted: str) -> PlainTable:
     """Bits per byte by initialisation; lower is better. `adapted` names the second column of figures."""
-    table = Table(title=title, title_justify="left", caption_justify="left")
-    table.add_column("model")
-    table.add_column("at once", justify="right")
-    table.add_column(adapted, justify="right")
+    table = PlainTable("model", "at once", adapted, title=title)
+    table.columns[1].justify = table.columns[2].justify = "right"
     for group in (arms, references):
         for outcome in group:
-            table.add_row(outcome.name, *_figures(outcome))
+            table.row(outcome.name, *_figures(outcome))
         table.add_section()
     return table
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-from rich.table import Table
-
 from salt_ext.methods.material import Method
 from salt_ext.methods.registry import is_required, method_class, method_names
+from salt_ext.printing import PlainTable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,23 +15,20 @@ if TYPE_CHECKING:
 
 def print_methods(console: Console) -> None:
     """Prints every method with its source, cost, needs and options."""
-    table = Table(show_lines=True)
-    table.add_column("method", no_wrap=True)
-    table.add_column("a new token's row; source, cost, needs")
-    table.add_column("options", no_wrap=True)
+    table = PlainTable("method", "a new token's row; source, cost, needs", "options", show_lines=True)
+    table.columns[0].no_wrap = table.columns[2].no_wrap = True
     for name in method_names():
         made = method_class(name)
         info = made.info
         needs = ", ".join(info.needs) or "nothing"
-        told = f"{info.summary}\n{info.paper}\ncost: {info.cost}\nneeds: {needs}"
-        table.add_row(*map(escape, (name, told, _options(made))))
+        table.row(name, [info.summary, info.paper, f"cost: {info.cost}", f"needs: {needs}"], _options(made))
     console.print(table)
 
 
-def _options(made: type[Method]) -> str:
+def _options(made: type[Method]) -> list[str]:
     """name=default of each option, one a line; without a default those that must be given."""
     shown = []
     for option in fields(made):  # type: ignore[arg-type]
         default = "?" if is_required(option) else option.default
         shown.append(f"{option.name}={default}")
-    return "\n".join(shown)
+    return shown

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from salt_ext.errors import InputError
+from salt_ext.notebook import html_table
 from salt_ext.plan.check import DTYPES, check_plan
 from salt_ext.plan.file import load_plan, save_plan
 from salt_ext.plan.making import make_rows
 from salt_ext.plan.parts import Draw, HeadBias, LowRank, Norms, Provenance
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TransferPlan:
     """Weights [target_rows, source_rows] in canonical CSR, and where each row comes from. All tensors lie on the CPU.
 
@@ -67,6 +68,17 @@ class TransferPlan:
     def __post_init__(self) -> None:
         check_plan(self)
 
+    def __repr__(self) -> str:
+        made = ", ".join(f"{count:,} {name}" for name, count in self._counts().items() if count)
+        return f"TransferPlan({self.target_rows:,} rows from {self.source_rows:,}: {made})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, f"{count:,}", f"{count / max(1, self.target_rows):.1%}") for name, count in self._counts().items()
+        ]
+        title = f"{self.target_rows:,} rows from {self.source_rows:,}"
+        return html_table(title, ("rows", "count", "share"), rows)
+
     @property
     def target_rows(self) -> int:
         """The number of rows that the plan makes."""
@@ -75,6 +87,9 @@ class TransferPlan:
     def rows(self, provenance: Provenance) -> Tensor:
         """The target ids of this provenance, int64, ascending."""
         return (self.provenance == provenance).nonzero()[:, 0]
+
+    def _counts(self) -> dict[str, int]:
+        return {kind.name.lower(): len(self.rows(kind)) for kind in Provenance}
 
     def copies(self) -> tuple[Tensor, Tensor]:
         """The target ids of the COPIED rows, ascending, and the source id of each, int64."""
