@@ -6,8 +6,8 @@ test counts as failed, and the exit code is 1.
 
     python python_tests/sanitize.py [FOLDER]
 
-FOLDER keeps the build for the next time. SALT_FUZZ is the number of hostile calls on each instruction set. Needs cmake,
-ninja and pytest-xdist.
+FOLDER keeps the build for the next time. SALT_FUZZ is the number of hostile calls on each instruction set. Needs cmake and
+pytest-xdist.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ LEFT_OUT = ["test_cuda.py", "test_devices.py", "test_memory_limits.py"]
 
 def build(folder: Path) -> Path:
     """Compiles into `folder` and returns a folder to import the package from."""
-    configure = ["cmake", "-S", REPOSITORY, "-B", folder / "build", "-G", "Ninja", "-DSALT_CUDA=OFF"]
+    configure = ["cmake", "-S", REPOSITORY, "-B", folder / "build", "-DSALT_CUDA=OFF"]
     configure += ["-DCMAKE_BUILD_TYPE=None", "-DCMAKE_CXX_FLAGS=-O1", f"-DSALT_SANITIZE={SANITIZERS}"]
     configure += [f"-DPython_EXECUTABLE={sys.executable}", "-DSKBUILD_PROJECT_VERSION=0"]
     environment = os.environ | {"SALT_TORCH_DIR": str(Path(torch.__file__).parent), "SALT_CUDA": "OFF"}
     environment |= {"SALT_SANITIZE": SANITIZERS, "SALT_WERROR": "OFF"}  # these come before what is given with -D
-    for command in (configure, ["cmake", "--build", folder / "build"]):
+    for command in (configure, ["cmake", "--build", folder / "build", "--parallel", "2"]):
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
     package = folder / "import"
     shutil.rmtree(package, ignore_errors=True)
