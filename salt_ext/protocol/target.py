@@ -11,9 +11,11 @@ from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import BPE
 
 from salt_ext.errors import InputError
+from salt_ext.protocol.conversation import chat_warnings
 from salt_ext.protocol.frame import Frame, framed_post_processor, read_frame
 from salt_ext.protocol.markers import marker_ids, template_text
 from salt_ext.protocol.saved import SavedTokenizer
+from salt_ext.protocol.spacing import space_once
 from salt_ext.protocol.token_map import TokenMap, resolve_token_map
 from salt_ext.protocol.twins import find_twins
 from salt_ext.vocab import Vocabulary
@@ -65,7 +67,8 @@ def build_target(
 
     From the target come vocabulary and algorithm, its unknown token, and its padding token where the source has none.
     From the source come what is put before and after a text, the sides of padding and truncation, the longest length,
-    the names of the model's inputs, the chat template, and the roles. A role is played by the target's token of the
+    the names of the model's inputs, the chat template, and the roles. Where markers are kept, a target that puts a space
+    before every segment of a text puts it before the text alone, see `space_once`. A role is played by the target's token of the
     same spelling if that is special or a marker that the chat template writes, else by the target's token of that role
     or of its stand-in (cls for bos, sep for eos), else by the source's own token, which is added. Chat markers that the
     target lacks are added, special or not as in the source: a tool's tag that is not special there must not be special
@@ -103,6 +106,8 @@ def build_target(
         raise InputError(f"tokenizer of {own.name}: its definition cannot be used: {error!s:.300}") from error
     backend.no_truncation()
     backend.no_padding()
+    if keep:
+        space_once(backend)
     _add_tokens(backend, twins, roles, flags, own)
     backend.post_processor = _post_processor(backend, frame, twins)
     tokenizer = SavedTokenizer(  # type: ignore[no-untyped-call]
@@ -126,7 +131,10 @@ def build_target(
         pairs=dict(sorted(pairs.items())),
         mapped=resolve_token_map(token_map or {}, given, vocabulary),
         added=tuple(range(own.size, vocabulary.size)),
-        warnings=[f"the chat template writes {', '.join(lost)}, which the new tokenizer cuts into pieces"] * bool(lost),
+        warnings=[
+            *[f"the chat template writes {', '.join(lost)}, which the new tokenizer cuts into pieces"] * bool(lost),
+            *(chat_warnings(source, tokenizer) if keep else []),
+        ],
     )
 
 
