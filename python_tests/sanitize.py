@@ -6,8 +6,8 @@ test counts as failed, and the exit code is 1.
 
     python python_tests/sanitize.py [FOLDER]
 
-FOLDER keeps the build for the next time. SALT_FUZZ is the number of hostile calls on each instruction set. Needs cmake and
-pytest-xdist.
+FOLDER keeps the build for the next time. SALT_FUZZ is the number of hostile calls on each instruction set. Needs
+cmake and pytest-xdist.
 """
 
 from __future__ import annotations
