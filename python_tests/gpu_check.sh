@@ -157,7 +157,7 @@ judge_initcheck() { # initcheck must watch every kernel, or it takes what others
 }
 
 need
-say "$(timeout 30 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>&1 || echo "no nvidia-smi")"
+say "$(timeout 30 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || echo "no nvidia-smi")"
 say "$(timeout 30 nvcc --version 2>&1 | tail -n 2 | head -n 1 || echo "no nvcc")"
 say "$(timeout 100 "$python" -c 'import sys, torch; print("Python", sys.version.split()[0], "torch", torch.__version__)')"
 say ""
