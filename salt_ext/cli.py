@@ -17,6 +17,7 @@ from salt_ext.cli_options import (
     DonorEmbedding,
     Dtype,
     Embedding,
+    ExactVocabulary,
     Head,
     KeepMarkers,
     Match,
@@ -28,6 +29,7 @@ from salt_ext.cli_options import (
     TokenizerOption,
     TokenMap,
     TrustRemoteCode,
+    VocabularyOption,
     options_of,
 )
 from salt_ext.commands.align import align
@@ -99,12 +101,17 @@ def transfer(
     set_options: SetOptions = None,
     seed: Annotated[int, typer.Option(min=0, rich_help_panel=METHOD, help="Seed of everything that is drawn.")] = 0,
     match: MatchOption = Match.exact,
+    vocabulary: ExactVocabulary = VocabularyOption.extended,
     tokenizer: TokenizerOption = None,
     token_map: TokenMap = None,
     keep_markers: KeepMarkers = None,
     pad_to_multiple_of: Annotated[
         int | None,
         typer.Option(min=1, rich_help_panel=OUTPUT, help="Round the tables' rows up; as the source did if not given."),
+    ] = None,
+    rows: Annotated[
+        int | None,
+        typer.Option(min=1, rich_help_panel=OUTPUT, help="Rows of the tables, where another model's are to be met."),
     ] = None,
     dtype: Annotated[
         Dtype | None, typer.Option(rich_help_panel=OUTPUT, help="Convert all weights; kept if not given.")
@@ -134,10 +141,12 @@ def transfer(
         aux=aux,
         seed=seed,
         match=match.value,
+        vocabulary=vocabulary.value,
         tokenizer=tokenizer,
         token_map=token_map,
         keep_markers=keep_markers,
         pad_to_multiple_of=pad_to_multiple_of,
+        rows=rows,
         dtype=None if dtype is None else dtype.value,
         link=link,
         force=force,
@@ -163,6 +172,7 @@ def inspect(
         typer.Option(metavar="FILE", help="Text in the new language to measure both tokenizers on; may be repeated."),
     ] = None,
     match: MatchOption = Match.exact,
+    vocabulary: ExactVocabulary = VocabularyOption.extended,
     tokenizer: TokenizerOption = None,
     token_map: TokenMap = None,
     keep_markers: KeepMarkers = None,
@@ -171,12 +181,13 @@ def inspect(
     donor_embedding: DonorEmbedding = None,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
-    """Show what a transfer would find: special tokens, anchors, bytes per token, warnings. No tensor is read."""
+    """Show what a transfer would find: special tokens, anchors, bytes per token, warnings; only a few rows are read."""
     with silent_end():
         from salt_ext import inspection
         from salt_ext.inputs import PairOptions
 
     options = PairOptions(
+        vocabulary=vocabulary.value,
         tokenizer=tokenizer,
         token_map=token_map,
         keep_markers=keep_markers,

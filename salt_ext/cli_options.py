@@ -19,6 +19,13 @@ class Match(str, Enum):
     loose = "loose"
 
 
+class VocabularyOption(str, Enum):
+    """Whether tokens are added to the new tokenizer."""
+
+    extended = "extended"
+    exact = "exact"
+
+
 class Dtype(str, Enum):
     """What weights can be converted to."""
 
@@ -60,8 +67,17 @@ KeepMarkers = Annotated[
     typer.Option(
         "--keep-markers/--drop-markers",
         rich_help_panel=TOKENIZER,
-        help="Add the source's chat markers and tool tokens with their rows; kept where it has a chat template.",
+        help="Add the source's special tokens and chat markers with their rows, or none; if not given, all where it "
+        "has a chat template, else those that were trained.",
         show_default=False,
+    ),
+]
+ExactVocabulary = Annotated[
+    VocabularyOption,
+    typer.Option(
+        "--vocabulary",
+        rich_help_panel=TOKENIZER,
+        help="exact: the new tokenizer as it is, nothing added, for a draft model of speculative decoding.",
     ),
 ]
 MatchOption = Annotated[

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from salt_ext.checkpoint import (
     Checkpoint,
@@ -15,6 +16,7 @@ from salt_ext.checkpoint import (
     resized_config,
 )
 from salt_ext.errors import InputError
+from salt_ext.facts import source_facts
 from salt_ext.protocol import (
     Target,
     TranslatedConfigs,
@@ -24,15 +26,27 @@ from salt_ext.protocol import (
     translated_configs,
 )
 from salt_ext.vocab import Anchors, Level, Vocabulary, load_tokenizer, match_vocabularies
+from salt_ext.vocab.families import backend_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+VocabularyRule = Literal["extended", "exact"]
+# More rows than that are a slip of the pen: no model has so much padding.
+_MOST_ROWS = 16
+_SPARE_ROWS = 1 << 20
+
+
 @dataclass(frozen=True, kw_only=True)
 class PairOptions:
-    """What the user says about the models and the new tokenizer; what each means stands at `salt_ext.transfer`."""
+    """What the user says about the models and the new tokenizer; what each means stands at `salt_ext.transfer`.
 
+    Raises:
+        InputError: the options contradict each other.
+    """
+
+    vocabulary: VocabularyRule = "extended"
     tokenizer: str | Path | None = None
     token_map: str | Path | None = None
     keep_markers: bool | None = None
@@ -40,6 +54,13 @@ class PairOptions:
     head: str | None = None
     donor_embedding: str | None = None
     trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        rules = get_args(VocabularyRule)
+        if self.vocabulary not in rules:
+            raise InputError(f"vocabulary is {self.vocabulary!r}, expected one of {', '.join(rules)}")
+        if self.vocabulary == "exact" and self.keep_markers:
+            raise InputError("vocabulary is 'exact', which adds no token: expected no keep_markers beside it")
 
 
 @dataclass(frozen=True)
@@ -49,12 +70,14 @@ class Model:
     Attributes:
         checkpoint: its folder.
         tokenizer: its tokenizer.
-        vocabulary: what its ids stand for.
+        vocabulary: what its ids stand for; tokens that have no row in the table are none of them.
+        rowless: spellings of these tokens by id.
     """
 
     checkpoint: Checkpoint
     tokenizer: PreTrainedTokenizerBase
     vocabulary: Vocabulary
+    rowless: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,18 +117,23 @@ def open_pair(source: str | Path, donor: str | Path, options: PairOptions | None
     if options.tokenizer is not None:
         chosen = _tokenizer(options.tokenizer, "tokenizer", trust)
         vocabulary = Vocabulary.from_tokenizer(chosen, name=str(options.tokenizer))
+    exact = options.vocabulary == "exact"
     target = build_target(
         old.tokenizer,
         chosen,
         keep_markers=options.keep_markers,
-        # The family has rows for these whatever its vocabulary, so its code or its processor speaks of them.
-        kept=range(old.checkpoint.vocabulary_rows, old.checkpoint.rows),
         token_map=token_map,
         model_type=old.checkpoint.config.get("model_type"),
         source_vocabulary=old.vocabulary,
         target_vocabulary=vocabulary,
+        facts=source_facts(
+            old.checkpoint, old.tokenizer, old.vocabulary, judge=options.keep_markers is None and not exact
+        ),
+        exact=exact,
     )
-    return Pair(old, new, target)
+    models = [("source", old), *([("donor", new)] if options.tokenizer is None else [])]
+    warnings = [_rowless_warning(what, model) for what, model in models if model.rowless]
+    return Pair(old, new, replace(target, warnings=[*warnings, *target.warnings]))
 
 
 def match_pair(pair: Pair, *, level: Level = "exact") -> Anchors:
@@ -116,22 +144,36 @@ def match_pair(pair: Pair, *, level: Level = "exact") -> Anchors:
     )
 
 
-def moved_rows(pair: Pair, *, multiple: int | None = None) -> int:
+def moved_rows(pair: Pair, *, multiple: int | None = None, rows: int | None = None) -> int:
     """Rows of the new model's tables: the tokens, rows that the model reserves, and padding.
 
     Args:
         pair: the two models.
         multiple: what the rows are rounded up to a multiple of; None for what the source did.
+        rows: how many there shall be; None for as many as `multiple` says.
 
     Returns:
         What the configuration counts; rows that the family has besides (`VocabularyTensors.extra`) come on top.
+
+    Raises:
+        InputError: `rows` are fewer than the tokens need, or there would be absurdly many.
     """
-    checkpoint = pair.source.checkpoint
-    if multiple is None:
-        counted = checkpoint.vocabulary_rows
-        used = [number for number, token in enumerate(pair.source.vocabulary.tokens[:counted]) if token is not None]
-        multiple = padding_multiple(max(used, default=-1) + 1, counted)
-    return padded_rows(pair.target.vocabulary.size + reserved_rows(checkpoint.config), multiple)
+    checkpoint, tokens = pair.source.checkpoint, pair.target.vocabulary.size
+    needed = tokens + reserved_rows(checkpoint.config)
+    name = "pad_to_multiple_of" if rows is None else "rows"
+    if rows is None:
+        if multiple is None:
+            counted = checkpoint.vocabulary_rows
+            used = [number for number, token in enumerate(pair.source.vocabulary.tokens[:counted]) if token is not None]
+            multiple = padding_multiple(max(used, default=-1) + 1, counted)
+        rows = padded_rows(needed, multiple)
+    if not needed <= rows <= _MOST_ROWS * tokens + _SPARE_ROWS:
+        also = f" and the model reserves {needed - tokens} rows" if needed > tokens else ""
+        raise InputError(
+            f"{name}: the new tables would have {rows} rows, expected {needed} or a little more: the new tokenizer has "
+            f"{tokens} ids{also}"
+        )
+    return rows
 
 
 def moved_configs(pair: Pair, anchors: Anchors, *, rows: int) -> TranslatedConfigs:
@@ -154,8 +196,18 @@ def _open(name_or_path: str | Path, what: str, options: ModelOptions, *, only_in
         vocabulary = Vocabulary.from_tokenizer(tokenizer, name=str(name_or_path))
     except InputError as error:
         raise InputError(f"{what}: {error}") from error
-    checkpoint.require_rows(number for number, token in enumerate(vocabulary.tokens) if token is not None)
-    return Model(checkpoint, tokenizer, vocabulary)
+    pieces = backend_of(tokenizer, what).get_vocab(with_added_tokens=False)
+    checkpoint.require_rows(pieces.values())
+    rowless = {n: token for n, token in enumerate(vocabulary.tokens) if n >= checkpoint.rows and token is not None}
+    return Model(checkpoint, tokenizer, vocabulary.without(rowless) if rowless else vocabulary, rowless)
+
+
+def _rowless_warning(what: str, model: Model) -> str:
+    named = ", ".join(f"{token!r} (#{number})" for number, token in model.rowless.items())
+    return (
+        f"{what}: its table of {model.checkpoint.rows} rows has none for {len(model.rowless)} of its tokenizer's added "
+        f"tokens, which are left out: {named}"
+    )
 
 
 def _tokenizer(name_or_path: str | Path, what: str, trust_remote_code: bool) -> PreTrainedTokenizerBase:

@@ -1,4 +1,4 @@
-"""What can be known of a transfer before paying for it: from configurations, headers and tokenizers alone."""
+"""What can be known of a transfer before paying for it: from configurations, headers, tokenizers and a few rows."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from salt_ext.checkpoint import reserved_rows
 from salt_ext.inputs import Model, Pair, PairOptions, match_pair, open_pair
+from salt_ext.left_out import left_out_of, left_out_sentences
 from salt_ext.methods.assembly import new_ids
 from salt_ext.printing import PlainTable, quoted, say, warn
 from salt_ext.textfile import read_lines
@@ -54,7 +55,10 @@ def inspect(
     match: Level = "exact",
     options: PairOptions | None = None,
 ) -> Inspection:
-    """Compares the vocabularies of two models; no tensor is read.
+    """Compares the vocabularies of two models.
+
+    Of the weights, only a few rows of the source's input table are read, and only where no chat template tells which of
+    its special tokens were trained.
 
     Args:
         source: folder or hub name.
@@ -183,6 +187,8 @@ def print_inspection(found: Inspection, console: Console) -> None:
         for name, before, after, covered in found.texts:
             texts.row(name, f"{before:.3f}", f"{after:.3f}", f"{covered:.1%}")
         console.print(texts)
+    for sentence in left_out_sentences(left_out_of(pair)):
+        say(console, sentence)
     warn(console, found.warnings)
 
 

@@ -41,7 +41,13 @@ class PairTables:
         with self._clock.step("read the donor's table"):
             table = donor.checkpoint.input_table()
             self.donor_facts = examine_table(table, name="donor: its table", tokens=donor.vocabulary.tokens)
-            return rows_for(self._pair.target.vocabulary, donor.vocabulary, donor.tokenizer, table)
+            target = self._pair.target
+            if target.swapped is None:
+                return rows_for(target.vocabulary, donor.vocabulary, donor.tokenizer, table)
+            # In the order of the donor's ids first, in which its table is taken as it is.
+            ordered = rows_for(target.vocabulary.swapped(*target.swapped), donor.vocabulary, donor.tokenizer, table)
+            ordered[list(target.swapped)] = ordered[list(target.swapped[::-1])]
+            return ordered
 
     @cached_property
     def auxiliary(self) -> Tensor:
@@ -70,6 +76,7 @@ class PairTables:
             read_source=lambda: self.source,
             source_tokenizer=pair.source.tokenizer,
             target_tokenizer=pair.target.tokenizer,
+            swapped=pair.target.swapped,
             seed=seed,
             placement=placement or Placement(),
             progress=self._clock.advance,

@@ -18,8 +18,9 @@ from salt_ext.checkpoint.header import FLOATING
 from salt_ext.checkpoint.names import PLAN_FILE, REPORT_FILE
 from salt_ext.device import AUTO, Placement
 from salt_ext.forward import forward_check
-from salt_ext.inputs import Model, Pair, PairOptions, match_pair, moved_configs, moved_rows, open_pair
+from salt_ext.inputs import Model, Pair, PairOptions, VocabularyRule, match_pair, moved_configs, moved_rows, open_pair
 from salt_ext.inspection import special_map, warnings_of
+from salt_ext.left_out import left_out_of
 from salt_ext.machine import available_memory, cpu_threads, give_memory_back, peak_memory
 from salt_ext.materials import PairTables
 from salt_ext.methods import KEY_KINDS, Combinations, assemble_plan
@@ -68,10 +69,12 @@ def transfer(
     aux: str = DONOR_AUX,
     seed: int = 0,
     match: Level = "exact",
+    vocabulary: VocabularyRule = "extended",
     tokenizer: str | Path | None = None,
     token_map: str | Path | None = None,
     keep_markers: bool | None = None,
     pad_to_multiple_of: int | None = None,
+    rows: int | None = None,
     dtype: str | torch.dtype | None = None,
     link: bool = False,
     force: bool = False,
@@ -102,12 +105,18 @@ def transfer(
             "fasttext:FILE.bin" or "vectors:FILE", see `open_vectors`.
         seed: of everything that is drawn.
         match: how wide anchors are matched: "exact", "case" or "loose", see `match_vocabularies`.
+        vocabulary: "extended" adds the source's special tokens that the new tokenizer lacks; "exact" keeps the new
+            tokenizer as it is, with its own special tokens, frame and chat template: for a draft model of speculative
+            decoding, which must have the vocabulary of a larger model, see also `rows`.
         tokenizer: folder or hub name of the new tokenizer where it is not the donor's; its tokens' donor vectors are
             then made of the donor's pieces, see `rows_for`.
         token_map: a file of pairs of tokens that override all others, see `load_token_map`.
-        keep_markers: whether chat markers and tool tokens of the source that the new tokenizer lacks are added with
-            their rows; None for yes where the source has a chat template.
+        keep_markers: whether chat markers and special tokens of the source that the new tokenizer lacks are added with
+            their rows; None for all of them where the source has a chat template, else for those whose rows were
+            trained. Those that its configurations name are added unless this is False.
         pad_to_multiple_of: the tables' rows are rounded up to a multiple of this; None for what the source did.
+        rows: how many rows the tables shall have, at least one for each id of the new tokenizer; None for as many as
+            `pad_to_multiple_of` says.
         dtype: convert all floating weights to "bfloat16", "float16", "float32" or "float64"; None keeps them.
         link: hard-link the files that do not change, where the file system can, instead of copying them.
         force: replace an existing output.
@@ -134,6 +143,7 @@ def transfer(
         seed=seed,
         match=match,
         models=PairOptions(
+            vocabulary=vocabulary,
             tokenizer=tokenizer,
             token_map=token_map,
             keep_markers=keep_markers,
@@ -143,6 +153,7 @@ def transfer(
             trust_remote_code=trust_remote_code,
         ),
         pad_to_multiple_of=pad_to_multiple_of,
+        rows=rows,
         dtype=dtype,
         link=link,
         device=device,
@@ -176,7 +187,7 @@ class _Job:
         new, target, dtype = self.pair.target, self.pair.target.vocabulary, settings.torch_dtype()
         with clock.step("match the vocabularies"):
             anchors = match_pair(self.pair, level=settings.match)
-            rows = moved_rows(self.pair, multiple=settings.pad_to_multiple_of)
+            rows = moved_rows(self.pair, multiple=settings.pad_to_multiple_of, rows=settings.rows)
             configs = moved_configs(self.pair, anchors, rows=rows)
         with clock.step("read the source's tables"):
             before = _examine_source(self.pair.source)
@@ -205,6 +216,7 @@ class _Job:
                     options=settings.as_json(),
                     vectors=self.vectors,
                     special=special_map(self.pair, anchors),
+                    lost_tokens=left_out_of(self.pair),
                     before=before,
                     donor=donor,
                     after=after,

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from salt_ext._loader import cpu_isa
 from salt_ext.jsontext import json_text
+from salt_ext.left_out import LeftOut
 from salt_ext.outputs import write_anew
 from salt_ext.plan import Provenance, TransferPlan
 from salt_ext.vocab import Anchors, Vocabulary
@@ -45,6 +46,7 @@ def build_report(
     options: Mapping[str, Any],
     vectors: VectorSource | None,
     special: Sequence[Mapping[str, Any]],
+    lost_tokens: LeftOut,
     before: Mapping[str, TableFacts],
     donor: TableFacts | None,
     after: Mapping[str, Tensor],
@@ -67,6 +69,7 @@ def build_report(
         options: what the user asked for.
         vectors: the auxiliary vectors; None for the donor's own table.
         special: the map of special tokens.
+        lost_tokens: special tokens of the source that the new tokenizer lacks, by reason.
         before: facts of each vocabulary tensor of the source.
         donor: facts of the donor's table; None where the method did not read it.
         after: for each new tensor the norms of its rows, float64 [target rows].
@@ -108,6 +111,7 @@ def build_report(
             "kind": target.kind,
             "ids": target.size,
             "added": [[number, target.tokens[number]] for number in pair.target.added],
+            "left_out": {reason: [list(token) for token in tokens] for reason, tokens in lost_tokens.items()},
         },
         "special_tokens": [dict(entry) for entry in special],
         "anchors": {"by_class": anchors.counts(), "total": len(anchors), "collisions": dict(anchors.collisions)},

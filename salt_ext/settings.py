@@ -35,6 +35,7 @@ class Settings:
     match: Level
     models: PairOptions
     pad_to_multiple_of: int | None
+    rows: int | None
     dtype: str | torch.dtype | None
     link: bool
     device: str
@@ -48,7 +49,9 @@ class Settings:
             raise InputError(f"seed is {self.seed}, expected a whole number from 0 to 2**63 - 1")
         if self.match not in get_args(Level):
             raise InputError(f"match is {self.match!r}, expected one of {', '.join(get_args(Level))}")
-        for name in ("threads", "pad_to_multiple_of"):
+        if self.rows is not None and self.pad_to_multiple_of is not None:
+            raise InputError(f"rows is {self.rows}: expected no pad_to_multiple_of beside it")
+        for name in ("threads", "pad_to_multiple_of", "rows"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name} is {value}, expected a whole number of at least 1")

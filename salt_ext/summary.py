@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from salt_ext.left_out import left_out_sentences
 from salt_ext.listing import listed
 from salt_ext.notebook import html_table
 from salt_ext.plan import Provenance
@@ -65,4 +66,4 @@ def _figures(report: Mapping[str, Any]) -> list[str]:
         f"{report['method']['name']}: {seconds:.1f} s on {devices}, peak memory {memory / 1e6:,.0f} MB"
         f" ({before / 1e6:,.0f} MB before the check of the output)"
     )
-    return figures
+    return [*figures, *left_out_sentences(report["tokenizer"]["left_out"])]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -73,6 +73,21 @@ class AlignmentTable:
         if not len(counts.counts):
             raise InputError(f"{name} is empty: it aligns no token of {source.name} with one of {target.name}")
         return cls(name, counts, Fingerprint.of(source), Fingerprint.of(target))
+
+    def swapped(self, first: int, second: int, target: Vocabulary) -> AlignmentTable:
+        """The same for the target's tokenizer after the tokens of two ids changed places.
+
+        Args:
+            first: an id.
+            second: another.
+            target: the vocabulary after that; where the table is of another tokenizer, it stays as it is.
+        """
+        if Fingerprint.of(target.swapped(first, second), self.target.size) != self.target:
+            return self
+        ids = self.counts.target_ids.copy()
+        ids[self.counts.target_ids == first], ids[self.counts.target_ids == second] = second, first
+        counts = merged(ids, self.counts.source_ids, self.counts.counts)
+        return replace(self, counts=counts, target=Fingerprint.of(target, self.target.size))
 
     def require(self, source: Vocabulary, target: Vocabulary) -> None:
         """Checks that the table is of these tokenizers; tokens may have been added to them since.

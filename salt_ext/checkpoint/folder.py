@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from salt_ext.checkpoint.hub import local_folder
 from salt_ext.checkpoint.layout import Layout, find_layout, read_config, read_json_object, require_model
 from salt_ext.checkpoint.one_vocabulary import check_one_vocabulary
 from salt_ext.checkpoint.pickled import read_pickled
-from salt_ext.checkpoint.reading import read_tensor
+from salt_ext.checkpoint.reading import read_rows, read_tensor
 from salt_ext.checkpoint.tensors import ModelOptions, Skeleton, VocabularyTensors, input_key, open_skeleton
 from salt_ext.errors import InputError
 from salt_ext.paths import require_regular
@@ -140,6 +140,17 @@ class Checkpoint:
     def input_table(self) -> Tensor:
         """The input embedding table, [rows, hidden], in its own dtype; all that is read of a donor."""
         return self.read(self._skeleton.input)
+
+    def input_rows(self, rows: Sequence[int]) -> Tensor:
+        """Some rows of the input embedding table, [len(rows), hidden], in its own dtype; nothing else is read.
+
+        Raises:
+            InputError: the file has shrunk since it was opened.
+        """
+        try:
+            return read_rows(self.tensors[self._skeleton.input], rows)
+        except InputError as error:
+            raise InputError(f"{self.what}: {error}") from error
 
     @property
     def rows(self) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from io import FileIO
 
 import torch
@@ -31,6 +32,27 @@ def read_tensor(info: TensorInfo) -> Tensor:
     if info.stride is None:
         return raw.view(dtype).reshape(info.shape)
     return raw.view(dtype).as_strided(info.shape, info.stride).clone(memory_format=torch.contiguous_format)
+
+
+def read_rows(info: TensorInfo, rows: Sequence[int]) -> Tensor:
+    """Some rows of a tensor along its first dimension, [len(rows), ...], in its own dtype; no other byte is read.
+
+    Args:
+        info: the tensor; one that its file holds in another order is read whole.
+        rows: numbers from 0 to the tensor's rows - 1, in any order.
+
+    Raises:
+        InputError: see `read_tensor`.
+    """
+    if info.stride is not None or info.torch_dtype is None:
+        return read_tensor(info)[list(rows)]
+    width = info.torch_dtype.itemsize * math.prod(info.shape[1:])
+    raw = torch.empty(len(rows), width, dtype=torch.uint8)
+    with open_source(info) as stream:
+        for place, row in enumerate(rows):
+            stream.seek(info.begin + row * width)
+            _fill(stream, raw[place].numpy().data, info)
+    return raw.reshape(-1).view(info.torch_dtype).reshape(len(rows), *info.shape[1:])
 
 
 def chunks(info: TensorInfo) -> Iterator[memoryview]:

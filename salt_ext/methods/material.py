@@ -54,6 +54,7 @@ class Material:
         read_source: gives floating [source.size or more, h_s], the source's input table.
         source_tokenizer: of the source.
         target_tokenizer: of the new model.
+        swapped: two ids of the target whose tokens changed places since anything else was made of its tokenizer.
         seed: of everything that is drawn.
         placement: where the ops run; tables and plan lie on the CPU.
         progress: told (tokens done, tokens in all).
@@ -67,6 +68,7 @@ class Material:
     read_source: Callable[[], Tensor]
     source_tokenizer: PreTrainedTokenizerBase | None = None
     target_tokenizer: PreTrainedTokenizerBase | None = None
+    swapped: tuple[int, int] | None = None
     seed: int = 0
     placement: Placement = field(default_factory=Placement)
     progress: Callable[[int, int], None] | None = None

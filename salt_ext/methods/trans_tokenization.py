@@ -55,6 +55,8 @@ class TransTokenization:
             InputError: the alignment cannot be read, is empty, or is of other tokenizers.
         """
         table = read_table(Path(str(self.alignment)))
+        if material.swapped is not None:
+            table = table.swapped(*material.swapped, material.target)
         made = trans_tokenization(
             table, material.anchors, material.source, material.target, copy_shared=self.copy_shared
         )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from salt_ext.protocol.ids import TranslatedConfigs, token_translation, translated_configs
-from salt_ext.protocol.target import Target, build_target
+from salt_ext.protocol.ids import TranslatedConfigs, configured_ids, counted_pad, token_translation, translated_configs
+from salt_ext.protocol.target import SourceFacts, Target, build_target
 from salt_ext.protocol.token_map import load_token_map
 
 __all__ = [
+    "SourceFacts",
     "Target",
     "TranslatedConfigs",
     "build_target",
+    "configured_ids",
+    "counted_pad",
     "load_token_map",
     "token_translation",
     "translated_configs",

@@ -123,6 +123,22 @@ class _Context(NamedTuple):
         return self._replace(place=f"{self.place}, {key}")
 
 
+def configured_ids(config: Mapping[str, Any], generation_config: Mapping[str, Any] | None) -> frozenset[int]:
+    """The ids of text tokens that a model's configurations name."""
+    asked: list[_Lost] = []
+    for part in (config, generation_config or {}):
+        _translated(copy.deepcopy(dict(part)), _Context("", {}, None, asked))
+    return frozenset(number for _, number in asked)
+
+
+def counted_pad(config: Mapping[str, Any]) -> int | None:
+    """The padding token's id where the model counts positions from it, so that the new one must have it; else None."""
+    parts = [part for part, _ in _parts(config, dict(config))]
+    found = {_pad_of(part) for part in parts if _PAD_COUNTS.fullmatch(str(part.get("model_type")))}
+    numbers = [number for number in found if isinstance(number, int) and number >= 0]
+    return numbers[0] if len(found) == len(numbers) == 1 else None
+
+
 def _translated(part: dict[str, Any], context: _Context) -> dict[str, Any]:
     for key, value in part.items():
         inside = context.within(key)
@@ -199,12 +215,20 @@ def _parts(old: Mapping[str, Any], new: dict[str, Any]) -> list[tuple[Mapping[st
     return [(old, new), *(pair for inner in nested for pair in inner)]
 
 
+def _pad_of(part: Mapping[str, Any]) -> Any:
+    """The padding token's id, the family's own where the configuration leaves it to the default."""
+    if "pad_token_id" in part or part["model_type"] not in CONFIG_MAPPING:
+        return part.get("pad_token_id")
+    return getattr(CONFIG_MAPPING[part["model_type"]](), "pad_token_id", None)
+
+
 def _check_counted(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     before, after = old.get("pad_token_id"), new.get("pad_token_id")
     if before != after and _PAD_COUNTS.fullmatch(str(old.get("model_type"))):
         raise InputError(
             f"source: a model of type {old['model_type']} counts positions from its padding token's id, {before}; the "
-            f"target's padding token has id {after}, expected the same"
+            f"target's padding token has id {after}, expected the same: choose a donor that has it there, and "
+            "leave out --vocabulary exact, which keeps the ids as they are"
         )
 
 

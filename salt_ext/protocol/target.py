@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tokenizers import AddedToken, Tokenizer
@@ -12,14 +12,16 @@ from tokenizers.models import BPE
 
 from salt_ext.errors import InputError
 from salt_ext.protocol.conversation import chat_warnings
-from salt_ext.protocol.frame import Frame, framed_post_processor, read_frame
-from salt_ext.protocol.markers import marker_ids, template_text
+from salt_ext.protocol.definition import added_tokens, bare_backend, frame_of, unknown_id
+from salt_ext.protocol.exact import exact_twins, frame_warning
+from salt_ext.protocol.frame import Frame, framed_post_processor
+from salt_ext.protocol.markers import kept_markers, left_out, marker_ids, template_text
+from salt_ext.protocol.places import swap_warning, with_pad_in_place
 from salt_ext.protocol.saved import SavedTokenizer
 from salt_ext.protocol.spacing import space_once
 from salt_ext.protocol.token_map import TokenMap, resolve_token_map
 from salt_ext.protocol.twins import find_twins
 from salt_ext.vocab import Vocabulary
-from salt_ext.vocab.families import backend_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -32,16 +34,38 @@ _READERS = ("response_schema", "response_template", "chat_control_tokens")
 
 
 @dataclass(frozen=True)
+class SourceFacts:
+    """What the source's model says of its tokens.
+
+    Attributes:
+        trained: ids of special tokens and markers whose rows were trained; None where that is not known.
+        used: ids that its configurations name.
+        kept: ids whose added tokens are added in any case.
+        counted_pad: the id that its padding token must keep, see `counted_pad`.
+    """
+
+    trained: frozenset[int] | None = None
+    used: frozenset[int] = frozenset()
+    kept: frozenset[int] = frozenset()
+    counted_pad: int | None = None
+
+
+_NO_FACTS = SourceFacts()
+
+
+@dataclass(frozen=True)
 class Target:
     """The tokenizer of the new model, and what is known of its special tokens.
 
     Attributes:
         tokenizer: to be saved; it opens through AutoTokenizer as it is.
-        vocabulary: what its ids stand for: the target's own ids, added tokens behind them.
+        vocabulary: what its ids stand for: the target's own ids, added tokens behind them, but for `swapped`.
         pairs: target id -> source id of special tokens and markers, every source id at most once.
         mapped: target id -> source id, or None for no partner: the user's own pairs, which go before all others.
         added: ids of the tokens that the target lacked, ascending.
         warnings: sentences for the user.
+        left_out: reason -> ids of the source's special tokens that have no place in the new tokenizer.
+        swapped: two ids whose tokens took each other's place; None where the target's own ids all stay.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -50,6 +74,8 @@ class Target:
     mapped: dict[int, int | None]
     added: tuple[int, ...]
     warnings: list[str]
+    left_out: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    swapped: tuple[int, int] | None = None
 
 
 def build_target(
@@ -57,58 +83,65 @@ def build_target(
     target: PreTrainedTokenizerBase,
     *,
     keep_markers: bool | None = None,
-    kept: Collection[int] = (),
     token_map: TokenMap | None = None,
     model_type: str | None = None,
     source_vocabulary: Vocabulary | None = None,
     target_vocabulary: Vocabulary | None = None,
+    facts: SourceFacts = _NO_FACTS,
+    exact: bool = False,
 ) -> Target:
     """Builds a tokenizer with the target's vocabulary that speaks the source's protocol; neither is changed.
 
     From the target come vocabulary and algorithm, its unknown token, and its padding token where the source has none.
     From the source come what is put before and after a text, the sides of padding and truncation, the longest length,
-    the names of the model's inputs, the chat template, and the roles. Where markers are kept, a target that puts a space
-    before every segment of a text puts it before the text alone, see `space_once`. A role is played by the target's token of the
-    same spelling if that is special or a marker that the chat template writes, else by the target's token of that role
-    or of its stand-in (cls for bos, sep for eos), else by the source's own token, which is added. Chat markers that the
-    target lacks are added, special or not as in the source: a tool's tag that is not special there must not be special
-    here, since decoding without special tokens would then drop what the program that reads the answer looks for.
+    the names of the model's inputs, the chat template, and the roles. Where markers are kept, a target that puts a
+    space before every segment of a text puts it before the text alone, see `space_once`. A role is played by the
+    target's token of the same spelling if that is special or a marker that the chat template writes, else by the
+    target's token of that role or of its stand-in (cls for bos, sep for eos), else by the source's own token, which is
+    added. Chat markers that the target lacks are added, special or not as in the source: a tool's tag that is not
+    special there must not be special here, since decoding without special tokens would then drop what the program that
+    reads the answer looks for.
+    A model that counts positions from its padding token's id gets that token there: the two ids change places.
+
+    With `exact` the target stays as it is, with its own roles, frame and template; what the source's special tokens
+    stood for goes to the target's own.
 
     Args:
         source: a fast tokenizer.
         target: a fast tokenizer.
-        keep_markers: whether the markers are added; None for yes where the source has a chat template.
-        kept: ids of the source whose added tokens are added in any case.
+        keep_markers: whether the markers are added; None for all of them where the source has a chat template, else
+            for those that were trained. Those that its configurations name are added unless this is False.
         token_map: the user's pairs, see `load_token_map`.
         model_type: of the model that the tokenizer will lie beside, from its config.json.
         source_vocabulary: what the source's ids stand for; None reads it from the tokenizer.
-        target_vocabulary: what the target's stand for, likewise.
+        target_vocabulary: what the target's stand for, likewise; added tokens that it lacks are left out.
+        facts: what the source's model says of its tokens.
+        exact: keep the target's tokenizer as it is.
 
     Raises:
-        InputError: a tokenizer is not a fast one or not understood, an entry of the map is wrong, or the target's
-            tokenizer cannot take more tokens.
+        InputError: a tokenizer is not a fast one or not understood, an entry of the map is wrong, the target's
+            tokenizer cannot take more tokens, or none that stands where the padding token must.
     """
     given = source_vocabulary or Vocabulary.from_tokenizer(source, name="source")
     own = target_vocabulary or Vocabulary.from_tokenizer(target, name="target")
-    flags = backend_of(source, given.name).get_added_tokens_decoder()
-    template = template_text(source)
+    if facts.counted_pad is not None and "pad" not in given.roles and facts.counted_pad < given.size:
+        given = replace(given, roles={**given.roles, "pad": facts.counted_pad})
+    flags, frame, template = added_tokens(source, given), frame_of(source, given), template_text(source)
+    if exact:
+        return _exact_target(source, target, given, own, flags, frame, token_map or {}, model_type)
     keep = bool(template) if keep_markers is None else keep_markers
-    markers = marker_ids(flags, template)
-    frame = read_frame(source)
-    wanted = [*(markers if keep else ()), *sorted(flags.keys() & set(kept))]
+    markers, unknown = marker_ids(flags, template), unknown_id(given)
+    wanted = kept_markers(flags, template, keep=keep_markers, trained=facts.trained, used=facts.used, unknown=unknown)
+    wanted = sorted({*wanted, *(flags.keys() & facts.kept)})
     twins = find_twins(given, own, markers=wanted, template=template, frame=frame.special_ids)
     roles = {role: own.tokens[own.roles[role]] for role in _OWN_ROLES if role in own.roles}
     roles |= {role: twins[old] for role, old in given.roles.items() if old in twins and role != "unk"}
 
-    try:
-        backend = Tokenizer.from_str(backend_of(target, own.name).to_str())
-    except Exception as error:  # bare, from the Rust library: it opens some files that it would not have written
-        raise InputError(f"tokenizer of {own.name}: its definition cannot be used: {error!s:.300}") from error
-    backend.no_truncation()
-    backend.no_padding()
-    if keep:
+    backend = bare_backend(target, own)
+    if keep or {twins.get(old) for old in wanted}.difference(own.tokens, {None}):
         space_once(backend)
     _add_tokens(backend, twins, roles, flags, own)
+    backend, swapped = with_pad_in_place(backend, twins, facts.counted_pad, name=own.name)
     backend.post_processor = _post_processor(backend, frame, twins)
     tokenizer = SavedTokenizer(  # type: ignore[no-untyped-call]
         tokenizer_object=backend,
@@ -119,23 +152,65 @@ def build_target(
     tokenizer.model_type = model_type
 
     vocabulary = Vocabulary.from_tokenizer(tokenizer, name=own.name)
-    pairs = {number: old for old, token in twins.items() if (number := backend.token_to_id(token)) is not None}
     lost = [
         content
         for content in (flags[number].content for number in markers)
         if content in template and content not in twins.values()
     ]
+    warnings = [f"the chat template writes {', '.join(lost)}, which the new tokenizer cuts into pieces"] * bool(lost)
+    if swapped is not None:
+        warnings.append(swap_warning(vocabulary, swapped, facts.counted_pad))
+    places = {} if swapped is None else {swapped[0]: swapped[1], swapped[1]: swapped[0]}
     return Target(
         tokenizer=tokenizer,
         vocabulary=vocabulary,
-        pairs=dict(sorted(pairs.items())),
+        pairs=_pairs(twins, vocabulary),
         mapped=resolve_token_map(token_map or {}, given, vocabulary),
-        added=tuple(range(own.size, vocabulary.size)),
-        warnings=[
-            *[f"the chat template writes {', '.join(lost)}, which the new tokenizer cuts into pieces"] * bool(lost),
-            *(chat_warnings(source, tokenizer) if keep else []),
-        ],
+        added=tuple(sorted(places.get(number, number) for number in range(own.size, vocabulary.size))),
+        warnings=[*warnings, *(chat_warnings(source, tokenizer) if keep else [])],
+        left_out=left_out(flags, twins, keep=keep_markers, unknown=unknown),
+        swapped=swapped,
     )
+
+
+def _exact_target(
+    source: PreTrainedTokenizerBase,
+    target: PreTrainedTokenizerBase,
+    given: Vocabulary,
+    own: Vocabulary,
+    flags: Mapping[int, AddedToken],
+    frame: Frame,
+    token_map: TokenMap,
+    model_type: str | None,
+) -> Target:
+    """The target's tokenizer with its own roles, frame and template; only what a model's body asks is the source's."""
+    twins = exact_twins(given, own)
+    backend = bare_backend(target, own, exact=True)
+    spelt = {number: str(own.tokens[number]) for number in own.special_ids}
+    habits = _habits(target, target, spelt, set(backend.get_vocab()))
+    tokenizer = SavedTokenizer(  # type: ignore[no-untyped-call]
+        tokenizer_object=backend,
+        **{f"{role}_token": own.tokens[number] for role, number in own.roles.items()},
+        **habits | {"model_max_length": source.model_max_length, "model_input_names": list(source.model_input_names)},
+    )
+    tokenizer.chat_template = target.chat_template
+    tokenizer.model_type = model_type
+    vocabulary = Vocabulary.from_tokenizer(tokenizer, name=own.name)
+    warning = frame_warning(frame, frame_of(target, own), twins, given, own)
+    return Target(
+        tokenizer=tokenizer,
+        vocabulary=vocabulary,
+        pairs=_pairs(twins, vocabulary),
+        mapped=resolve_token_map(token_map, given, vocabulary, adds="--vocabulary exact adds none"),
+        added=(),
+        warnings=[warning] if warning is not None else [],
+        left_out=left_out(flags, twins, keep=False, unknown=unknown_id(given)),
+    )
+
+
+def _pairs(twins: Mapping[int, str], vocabulary: Vocabulary) -> dict[int, int]:
+    ids = {token: number for number, token in enumerate(vocabulary.tokens)}
+    return dict(sorted((ids[token], old) for old, token in twins.items() if token in ids))
 
 
 def _add_tokens(

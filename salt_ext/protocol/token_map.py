@@ -38,8 +38,16 @@ def load_token_map(path: str | Path) -> dict[str, str | None]:
     return _checked(found, f"token map {file}")
 
 
-def resolve_token_map(token_map: TokenMap, source: Vocabulary, target: Vocabulary) -> dict[int, int | None]:
+def resolve_token_map(
+    token_map: TokenMap, source: Vocabulary, target: Vocabulary, *, adds: str = ""
+) -> dict[int, int | None]:
     """Target id -> source id, or None for a target token that has no partner.
+
+    Args:
+        token_map: the user's pairs.
+        source: the source's vocabulary.
+        target: the new tokenizer's; its ids are those that `#` speaks of.
+        adds: what to say of a target token that is not there.
 
     Raises:
         InputError: an entry names a token that its vocabulary lacks, or a target token comes twice.
@@ -47,7 +55,7 @@ def resolve_token_map(token_map: TokenMap, source: Vocabulary, target: Vocabular
     pairs: dict[int, int | None] = {}
     for new, old in _checked(token_map, "token map").items():
         entry = f"token map, entry {json.dumps({new: old}, ensure_ascii=False):.200}"
-        number = _find(new, target, f"{entry}: target token")
+        number = _find(new, target, f"{entry}: target token", adds)
         if number in pairs:
             raise InputError(f"{entry}: the target token {target.tokens[number]!r} (#{number}) comes twice")
         pairs[number] = None if old is None else _find(old, source, f"{entry}: source token")
@@ -65,11 +73,12 @@ def _checked(found: Mapping[Any, Any], what: str) -> dict[str, str | None]:
     return checked
 
 
-def _find(wanted: str, vocabulary: Vocabulary, what: str) -> int:
+def _find(wanted: str, vocabulary: Vocabulary, what: str, hint: str = "") -> int:
     if wanted in vocabulary.tokens:
         return vocabulary.tokens.index(wanted)
     if wanted[:1] != "#" or not (wanted[1:].isascii() and wanted[1:].isdecimal()):
-        raise InputError(f"{what} {wanted!r:.200} is not in the vocabulary of {vocabulary.name}")
+        why = f", and {hint}" if hint else ""
+        raise InputError(f"{what} {wanted!r:.200} is not in the vocabulary of {vocabulary.name}{why}")
     number = written_id(wanted)
     if number is None or number >= vocabulary.size or vocabulary.tokens[number] is None:
         raise InputError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from salt_ext.errors import InputError
@@ -65,6 +66,10 @@ class Vocabulary:
         roles = special_roles(tokenizer, ids)
         special = {number for number, token in added.items() if token.special} | set(roles.values())
         special.update(ids[token] for token in tokenizer.all_special_tokens if token in ids)
+        # What the model itself falls back to is a byte, also where a trainer was given it as a special token.
+        pieces = backend.get_vocab(with_added_tokens=False) if any(map(spelling.is_byte_piece, ids)) else {}
+        byte_ids = {number for token, number in pieces.items() if spelling.is_byte_piece(token)} - set(roles.values())
+        special -= byte_ids
         model_unknown = getattr(backend.model, "unk_token", None)
         if model_unknown in ids:
             special.add(ids[model_unknown])
@@ -75,11 +80,10 @@ class Vocabulary:
         for token, number in ids.items():
             tokens[number] = token
             if number not in special:
-                forms[number] = form = spelling.form(token, added=number in added)
+                forms[number] = form = spelling.form(token, added=number in added and number not in byte_ids)
                 written += 0 if form is None else len(form.data)
                 if written > _MOST_BYTES:
                     raise InputError(f"tokenizer of {name}: its tokens write more than {_MOST_BYTES:,} bytes in all")
-        byte_ids = (number for token, number in ids.items() if number not in added and spelling.is_byte_piece(token))
         return cls(
             name=name,
             kind=spelling.kind,
@@ -89,6 +93,36 @@ class Vocabulary:
             roles=roles,
             special_ids=frozenset(special),
             byte_ids=frozenset(byte_ids),
+        )
+
+    def without(self, ids: Collection[int]) -> Vocabulary:
+        """The same with holes in place of some tokens; holes at its end are cut off."""
+        gone = frozenset(ids)
+        kept = [None if number in gone else token for number, token in enumerate(self.tokens)]
+        size = max((number for number, token in enumerate(kept) if token is not None), default=-1) + 1
+        return replace(
+            self,
+            size=size,
+            tokens=kept[:size],
+            forms=[None if number in gone else form for number, form in enumerate(self.forms[:size])],
+            roles={role: number for role, number in self.roles.items() if number not in gone},
+            special_ids=self.special_ids - gone,
+            byte_ids=self.byte_ids - gone,
+        )
+
+    def swapped(self, first: int, second: int) -> Vocabulary:
+        """The same with the tokens of two ids in each other's place."""
+        places = {first: second, second: first}
+        tokens, forms = list(self.tokens), list(self.forms)
+        tokens[first], tokens[second] = tokens[second], tokens[first]
+        forms[first], forms[second] = forms[second], forms[first]
+        return replace(
+            self,
+            tokens=tokens,
+            forms=forms,
+            roles={role: places.get(number, number) for role, number in self.roles.items()},
+            special_ids=frozenset(places.get(number, number) for number in self.special_ids),
+            byte_ids=frozenset(places.get(number, number) for number in self.byte_ids),
         )
 
     def readable(self, number: int) -> str | None:
