@@ -135,3 +135,22 @@ def test_texts_that_do_not_fit(tmp_path):
         read_parallel(tmp_path / "blank", tmp_path / "two")
     with pytest.raises(InputError, match=r"source text .* cannot be read: Is a directory"):
         read_parallel(tmp_path, tmp_path / "two")
+
+
+def test_a_target_whose_ids_changed_places(table):
+    """Of a model that counts positions from its padding token's id, see `salt_ext.protocol.places`."""
+    after = vocabulary(["<pad>", "\u2028", 'say "ja"', "Haus", "<mask>"], "target")
+    with pytest.raises(InputError, match="another target tokenizer"):
+        table.require(SOURCE, after)
+    found = table.swapped(0, 3, after)
+    found.require(SOURCE, after)
+    pairs = zip(found.counts.target_ids, found.counts.source_ids, found.counts.counts, strict=True)
+    assert {(after.tokens[new], old): count for new, old, count in pairs} == {
+        ("Haus", 1): 12,
+        ("Haus", 3): 40,
+        ("\u2028", 3): 1,
+        ('say "ja"', 0): 10**9,
+    }
+    assert found.counts.target_ids.tolist() == sorted(found.counts.target_ids)
+    with pytest.raises(InputError, match="another target tokenizer"):
+        table.swapped(1, 3, after).require(SOURCE, after)
