@@ -27,6 +27,7 @@ from salt_ext.methods import KEY_KINDS, Combinations, assemble_plan
 from salt_ext.paths import require_text
 from salt_ext.plan import Provenance, TransferPlan
 from salt_ext.progress import Clock, Watching, watched
+from salt_ext.protocol import llama_cpp_warnings
 from salt_ext.settings import DONOR_AUX, Settings
 from salt_ext.summary import html_summary
 from salt_ext.tables import TableFacts, examine_table
@@ -193,6 +194,7 @@ class _Job:
             before = _examine_source(self.pair.source)
         combined, plan, donor = self._plan(anchors, rows)
         warnings = [*warnings_of(self.pair, anchors), *configs.warnings, *combined.warnings]
+        warnings += llama_cpp_warnings(new.tokenizer)
         after: dict[str, Tensor] = {}
         written: dict[str, Any] = {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -148,6 +149,27 @@ def target(request: pytest.FixtureRequest) -> PreTrainedTokenizerFast:
 def make_target() -> Callable[[str], PreTrainedTokenizerFast]:
     """A tokenizer of the family of that name."""
     return lambda name: _TARGETS[name]()
+
+
+@pytest.fixture(scope="session")
+def by_sentencepiece(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    """A model that sentencepiece trained, and the tokenizer that transformers makes of it."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    pytest.importorskip("google.protobuf")
+    content = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([*TEXT * 4, "a  b   c"]),
+        model_writer=content,
+        model_type="bpe",
+        vocab_size=360,
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        minloglevel=2,
+    )
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "tokenizer.model").write_bytes(content.getvalue())
+    return sentencepiece.SentencePieceProcessor(model_proto=content.getvalue()), load_tokenizer(folder)
 
 
 @cache

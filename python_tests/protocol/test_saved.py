@@ -69,6 +69,49 @@ def test_code_is_written_only_where_a_class_is_imposed(llama_source, target, tmp
         assert ("auto_map" in config) == bool(list(folder.glob("*.py"))) == (model_type == "qwen2")
 
 
+@pytest.mark.parametrize("first", [None, True])
+@pytest.mark.parametrize("model_type", ["llama", "qwen2"])
+def test_saved_again_by_transformers(chat_source, make_target, tmp_path: Path, monkeypatch, model_type, first) -> None:
+    """As every checkpoint of a Trainer is, without salt-ext."""
+    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr("sys.path", list(sys.path))
+    built = build_target(chat_source, make_target("roberta"), model_type=model_type).tokenizer
+    built.save_pretrained(tmp_path / "out")
+    for name in ("out", "again", "and_again"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "config.json").write_text(json.dumps({"model_type": model_type}), encoding="utf-8")
+    AutoTokenizer.from_pretrained(tmp_path / "out", trust_remote_code=first).save_pretrained(tmp_path / "again")
+    # What was opened without the class cannot bring it along, so there it cannot be asked for either.
+    for trusted in (None, True) if first or model_type == "llama" else (None,):
+        opened = AutoTokenizer.from_pretrained(tmp_path / "again", trust_remote_code=trusted)
+        assert facts(opened) == facts(built)
+        opened.save_pretrained(tmp_path / "and_again")
+        assert facts(AutoTokenizer.from_pretrained(tmp_path / "and_again")) == facts(built)
+
+
+@pytest.mark.parametrize(
+    ("name", "space"), [("roberta", True), ("unigram", True), ("wordpiece", False), ("metaspace", True)]
+)
+@pytest.mark.parametrize("begins", [True, False])
+def test_keys_for_older_readers(llama_source, gpt2_source, make_target, tmp_path: Path, name, space, begins) -> None:
+    built = build_target(llama_source if begins else gpt2_source, make_target(name)).tokenizer
+    built.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text(encoding="utf-8"))
+    definition = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    assert (config["add_prefix_space"], config["add_bos_token"], config["add_eos_token"]) == (space, begins, False)
+    assert config["added_tokens_decoder"] == {
+        str(token.pop("id")): token for token in (dict(token) for token in definition["added_tokens"])
+    }
+
+
+def test_frames_of_cls_and_sep(make_target, tmp_path: Path) -> None:
+    """Readers take these two for bos and eos where there are no others."""
+    built = build_target(make_target("wordpiece"), make_target("wordpiece")).tokenizer
+    built.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text(encoding="utf-8"))
+    assert (config["add_bos_token"], config["add_eos_token"]) == (True, True)
+
+
 def test_the_family_class_would_change_it(llama_source, make_target, tmp_path: Path) -> None:
     """Why all this is needed: without it, Qwen2's class takes over."""
     built = build_target(llama_source, make_target("roberta"), model_type=None).tokenizer

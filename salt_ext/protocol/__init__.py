@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from salt_ext.protocol.ids import TranslatedConfigs, configured_ids, counted_pad, token_translation, translated_configs
+from salt_ext.protocol.llama_cpp import llama_cpp_warnings
 from salt_ext.protocol.target import SourceFacts, Target, build_target
 from salt_ext.protocol.token_map import load_token_map
 
@@ -13,6 +14,7 @@ __all__ = [
     "build_target",
     "configured_ids",
     "counted_pad",
+    "llama_cpp_warnings",
     "load_token_map",
     "token_translation",
     "translated_configs",

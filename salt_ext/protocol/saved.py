@@ -17,13 +17,13 @@ from salt_ext.protocol.spacing import writes_leading_space
 _CONFIG = "tokenizer_config.json"
 _MODEL = "tokenizer.model"
 _CODE = "salt_tokenizer.py"
-_CLASS = "PlainTokenizerFast"
+_CLASS = "PreTrainedTokenizerFast"
 _SOURCE = f'''"""The tokenizer is what tokenizer.json says; no class of a model family may rebuild it."""
 
-from transformers import PreTrainedTokenizerFast
+import transformers
 
 
-class {_CLASS}(PreTrainedTokenizerFast):
+class {_CLASS}(transformers.{_CLASS}):
     """Opened only under trust_remote_code=True; without it, transformers opens the same tokenizer by itself."""
 '''
 # Facts of the process that saved it.
@@ -37,7 +37,9 @@ class SavedTokenizer(PreTrainedTokenizerFast):
     transformers 5 opens a tokenizer by the class that it knows for the model's type where it distrusts the one in
     tokenizer_config.json (Qwen2 is such a type): that class would build its own pre-tokenizer around our vocabulary.
     Only an `auto_map` turns that off. The class which it names is asked for under trust_remote_code=True, so it lies in
-    the folder, and goes with it wherever a tokenizer that was opened so is saved.
+    the folder. transformers copies it along where a tokenizer that was opened so is saved, and writes down its name,
+    which must therefore be one that is known without it. Where the tokenizer was opened without it, nothing copies it:
+    such a folder opens without trust_remote_code.
 
     Older readers want more than tokenizer.json. transformers 4 sets the pre-tokenizer's `add_prefix_space` to what
     tokenizer_config.json says, False if it says nothing; converters take from there whether a text is framed, and which
@@ -56,7 +58,7 @@ class SavedTokenizer(PreTrainedTokenizerFast):
         config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
         config = {key: value for key, value in config.items() if key not in _OF_THE_PROCESS} | self._for_older_readers()
         # Both transformers 4 and 5 know this name for the class and the next one for the list.
-        config["tokenizer_class"] = "PreTrainedTokenizerFast"
+        config["tokenizer_class"] = _CLASS
         known = {token.content: token for token in self.added_tokens_decoder.values()}
         if config.pop("extra_special_tokens", None):
             named = [known[str(token)] for token in self.extra_special_tokens]
@@ -99,4 +101,4 @@ def _class_is_imposed(model_type: str) -> bool:
     """Whether AutoTokenizer opens every tokenizer beside such a model by the family's class."""
     distrusted = getattr(tokenization_auto, "MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS", ())
     known = tokenization_auto.TOKENIZER_MAPPING_NAMES.get(model_type)
-    return model_type in distrusted and known not in (None, "TokenizersBackend", "PreTrainedTokenizerFast")
+    return model_type in distrusted and known not in (None, "TokenizersBackend", _CLASS)

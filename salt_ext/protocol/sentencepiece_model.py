@@ -20,7 +20,7 @@ Definition = dict[str, Any]
 MARK = "▁"
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 2, 3, 4, 6
 _BPE = 2
-_BYTES = {f"<0x{value:02X}>" for value in range(256)}
+_BYTES = {f"<0x{value:02X}>": value for value in range(256)}
 _IS_MARK = {"String": MARK}
 _IS_SPACE = {"String": " "}
 
@@ -85,14 +85,19 @@ def _pieces(definition: Definition) -> list[_Piece] | None:
     numbers: dict[str, int] = model["vocab"] | {content: token["id"] for content, token in added.items()}
     spelt = {number: text for text, number in numbers.items()}
     normal = {text for text in model["vocab"] if text not in added and text not in _BYTES}
+    # transformers spells some byte pieces (Gemma's <0x09>) as what they stand for; SentencePiece wants all 256.
+    bare = {chr(value): piece for piece, value in _BYTES.items() if piece not in numbers and value < 0x80}
     scores = _scores(model["merges"], normal)
     texts = {text.replace(" ", MARK) for text in numbers}
     whole = sorted(spelt) == list(range(len(numbers))) and len(texts) == len(numbers) and "" not in numbers
-    if scores is None or not whole or model["unk_token"] not in numbers or model.get("ignore_merges"):
+    lacking = len(_BYTES.keys() - numbers.keys()) > len(bare.keys() & normal)
+    if scores is None or not whole or lacking or model["unk_token"] not in numbers or model.get("ignore_merges"):
         return None
     found = []
     for number in range(len(spelt)):
         text = spelt[number]
+        if text in bare and text not in added:
+            text = bare[text]
         if text == model["unk_token"]:
             kind = _UNKNOWN
         elif text in added:

@@ -30,6 +30,11 @@ def writes_leading_space(backend: Tokenizer) -> bool:
     return len(written) > len(_PROBE) and written.endswith(_PROBE)
 
 
+def steps_of(component: Any) -> list[Definition]:
+    """The definitions of a normalizer's or pre-tokenizer's steps in order, sequences flattened; none for None."""
+    return [] if component is None else _flatten(json.loads(component.__getstate__()))
+
+
 def space_once(backend: Tokenizer) -> None:
     """Changes a tokenizer so that it puts its space before the first segment of a text only.
 
@@ -40,7 +45,7 @@ def space_once(backend: Tokenizer) -> None:
         backend: has a decoder, which says how its pieces write a space; else it stays as it is.
     """
     before = backend.normalizer, backend.pre_tokenizer
-    changed = None if backend.decoder is None else _changed(*map(_steps, before))
+    changed = None if backend.decoder is None else _changed(*map(steps_of, before))
     if changed is None:
         return
     # An added token may be looked for in the text as the normalizer has changed it.
@@ -90,10 +95,6 @@ def _replaces_space(step: Definition) -> bool:
 
 def _metaspace(mark: str, scheme: str, *, split: bool) -> Definition:
     return {"type": "Metaspace", "replacement": mark, "prepend_scheme": scheme, "split": split}
-
-
-def _steps(component: Any) -> list[Definition]:
-    return [] if component is None else _flatten(json.loads(component.__getstate__()))
 
 
 def _flatten(definition: Definition) -> list[Definition]:
