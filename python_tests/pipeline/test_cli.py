@@ -35,6 +35,13 @@ def test_help_names_every_command(capsys):
         assert command in printed
 
 
+@pytest.mark.parametrize("command", ["transfer", "inspect", "explain", "compare"])
+def test_a_missing_argument_is_named(command, capsys):
+    """typer before 0.17.5 passes what is not there on to the command, with a click that is newer than itself."""
+    assert cli.run([command]) == 2
+    assert "Missing argument" in capsys.readouterr().err
+
+
 def test_version(capsys):
     printed = output_of(capsys, "--version")
     assert f"salt-ext {salt_ext.__version__}" in printed
