@@ -89,8 +89,8 @@ class MadeUpCuda(TorchFunctionMode):
 
 
 def to_device(tensor: Tensor) -> Tensor:
-    """A copy on the device, as `.to("cuda")` makes one."""
-    return MadeUp(tensor.detach().clone())
+    """A copy on the device, as `.to("cuda")` makes one; sparse tensors, which no kernel takes, stay as they are."""
+    return MadeUp(tensor.detach().clone()) if tensor.layout == torch.strided else tensor
 
 
 def _with_own_tensors(
