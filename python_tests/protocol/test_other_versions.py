@@ -1,4 +1,4 @@
-"""Other versions of transformers open an output, cut texts as ours does, and save it again, as no class of theirs would.
+"""Other versions of transformers open an output, cut texts as ours does, and save it again.
 
 SALT_OTHER_PYTHONS names the Python of an environment for each, separated by colons.
 """
