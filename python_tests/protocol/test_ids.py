@@ -115,6 +115,15 @@ def test_configurations_that_take_no_null() -> None:
     assert translated({"eos_token_id": [5]}).config == {"eos_token_id": None}
 
 
+def test_a_list_that_takes_no_null_stays_a_list() -> None:
+    """Ovis2 marks the parts of an image by the places of this one."""
+    given = json.loads(transformers.Ovis2Config().to_json_string(use_diff=False))
+    assert len(given["visual_indicator_token_ids"]) > 1
+    found = translated_configs(given, None, tokens={}, pad=None)
+    config = transformers.Ovis2Config.from_dict(found.config)
+    assert config.visual_indicator_token_ids == [-1] * len(given["visual_indicator_token_ids"])
+
+
 def test_padding_is_set_where_there_is_a_key_for_it() -> None:
     found = translated({"pad_token_id": None, "text_config": {"bos_token_id": None}}, {"eos_token_id": 1})
     assert found.config == {"pad_token_id": 7, "text_config": {"bos_token_id": None}}

@@ -153,12 +153,17 @@ def _translated(part: dict[str, Any], context: _Context) -> dict[str, Any]:
             if key == "pad_token_id" and part[key] is None:
                 part[key] = context.pad
             if part[key] in (None, []) and value not in (None, []):
-                part[key] = None if _takes_null(part.get("model_type"), key) else _NO_TOKEN
+                part[key] = None if _takes_null(part.get("model_type"), key) else _no_token(value)
         elif isinstance(value, dict) and not _OTHER_PART.fullmatch(key):
             part[key] = _translated(value, inside)
         elif isinstance(value, list) and not _OTHER_PART.fullmatch(key):
             part[key] = [_translated(item, inside) if isinstance(item, dict) else item for item in value]
     return part
+
+
+def _no_token(value: Any) -> Any:
+    """What stands for no token in the place of an id, or of ids in a list, whose places may mean something."""
+    return [_no_token(inner) for inner in value] if isinstance(value, list) else _NO_TOKEN
 
 
 def _takes_null(model_type: object, key: str) -> bool:
