@@ -23,6 +23,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Python processes that tests start must not take the source tree they are started in for the installed package.
 os.environ["PYTHONSAFEPATH"] = "1"
 
+# Each takes about a gigabyte of memory.
+MOST_WORKERS = 8
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -32,6 +34,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run the operators' CUDA kernels on emulated threads of the CPU (see cuda_on_cpu/emulator.cpp)",
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """The whole suite runs on all cores, where pytest-xdist is there; a choice of tests in this process."""
+    worker, whole = hasattr(config, "workerinput"), config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if whole and not worker and not config.option.usepdb and getattr(config.option, "numprocesses", 0) is None:
+        config.option.numprocesses = min(os.cpu_count() or 1, MOST_WORKERS)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -20,6 +20,8 @@ from salt_ext.demo.run import Budget
 from salt_ext.errors import InputError, OutputError
 from salt_ext.plan import Provenance, TransferPlan
 
+pytestmark = pytest.mark.slow
+
 TABLE = "model.embed_tokens.weight"
 BUDGET = Budget(
     train_bytes=50_000,

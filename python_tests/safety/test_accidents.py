@@ -16,7 +16,10 @@ import pytest
 import torch
 import transformers
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, limits and kills processes")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="forks, limits and kills processes"),
+]
 KILLS = 50
 OLD = {"config.json": b'{"model_type": "old"}', "model.safetensors": b"old weights"}
 NOBODY = 65534

@@ -34,7 +34,10 @@ from salt_ext.protocol import build_target, load_token_map, translated_configs
 from salt_ext.vectors import open_vectors
 from salt_ext.vocab import Vocabulary, load_tokenizer
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits the address space of forked processes")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="limits the address space of forked processes"),
+]
 WORDS = ["Haus", "Tür", "der", "日本"]
 
 

@@ -194,6 +194,7 @@ def test_non_finite_vector_is_refused_where_it_is_asked_for(tmp_path, fasttext_b
         source.lookup(["Haus", "Tür"])
 
 
+@pytest.mark.slow
 def test_a_3_gb_file_costs_little_memory(tmp_path, fasttext_bytes):
     """All but the first rows is a hole; the reader must neither copy nor touch it."""
     file = fasttext_bytes(dim=300, bucket=0)
