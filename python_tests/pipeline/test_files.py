@@ -146,6 +146,7 @@ def adapted(source: Path, copy_of: Callable[[Path], Path]) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_leftover_adapter_is_neither_applied_nor_copied(adapted, source, donor, tmp_path):
     made = salt_ext.transfer(adapted, donor, tmp_path / "out")
     plain = salt_ext.transfer(source, donor, tmp_path / "plain")
@@ -161,6 +162,7 @@ def test_a_leftover_adapter_is_neither_applied_nor_copied(adapted, source, donor
     assert "holds an adapter" in " ".join(inspection.inspect(adapted, donor).warnings)
 
 
+@pytest.mark.slow
 def test_compare_measures_the_weights_and_not_an_adapter(adapted, source, donor, tmp_path):
     text = tmp_path / "text"
     text.write_text("\n".join(text_of(SHARED + ONLY_TARGET, 5, 300)))
@@ -171,6 +173,7 @@ def test_compare_measures_the_weights_and_not_an_adapter(adapted, source, donor,
     assert measured[0] == measured[1]
 
 
+@pytest.mark.slow
 def test_an_adapter_alone_and_gguf_are_told_what_to_do(adapted, source, donor, tmp_path, capsys):
     only = tmp_path / "only"
     only.mkdir()
