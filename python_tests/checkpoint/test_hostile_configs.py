@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ from transformers import integrations
 
 from salt_ext.checkpoint import Checkpoint
 from salt_ext.checkpoint.limits import TooLargeError, bounded_building
+from salt_ext.comparison.quality import Bench, context_of
 from salt_ext.errors import InputError
+from salt_ext.evaluate import TokenStream
 from salt_ext.forward import forward_check
 
 _SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -126,3 +129,13 @@ def test_what_would_be_fetched(make_checkpoint, fetched):
     with pytest.raises((ValueError, ImportError)), torch.device("meta"):
         transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.from_pretrained(folder))
     assert fetched == ["someone/something"]
+
+
+def test_a_comparison_fetches_no_kernel(make_checkpoint, fetched):
+    folder, _ = make_checkpoint("llama-tied")
+    _edit(folder, "attn_implementation", "someone/something")
+    pair: Any = SimpleNamespace(source=SimpleNamespace(checkpoint=Checkpoint.open(folder)))
+    text = TokenStream(torch.arange(9, 40), torch.ones(31, dtype=torch.bool), bytes=31, altered=0)
+    bench = Bench(pair, None, text, context_of(pair), None, torch.device("cpu"))  # type: ignore[arg-type]
+    assert bench.source(text).tokens == 31
+    assert fetched == []

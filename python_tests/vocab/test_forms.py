@@ -100,11 +100,15 @@ def test_training_text_needs_partial_characters(trained, sentences, name) -> Non
         ("models/en-llama", " "),
         ("models/de-gpt", " "),
         ("tokenizers/gemma2", ""),
-        ("tokenizers/mistral-v1", ""),
+        # transformers made no space before a text of its tokenizer.model at first, and makes one since.
+        ("tokenizers/mistral-v1", None),
     ],
 )
 def test_real_text_is_the_sum_of_its_forms(real, real_data, name, prefix) -> None:
     opened = real(name)
+    if prefix is None:
+        (first, *_) = opened.tokenizer.tokenize("Haus")
+        prefix = " " * first.startswith("▁")
     lines = some_lines(real_data)
     for line in lines:
         assert spelt_out(opened, line) == (prefix * (not line.startswith(" ")) + line).encode()

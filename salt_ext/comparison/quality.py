@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from salt_ext.apply import new_tensors
 from salt_ext.checkpoint import write_checkpoint
 from salt_ext.checkpoint.adapters import without_adapter
+from salt_ext.checkpoint.model_config import model_config
 from salt_ext.device import Placement
 from salt_ext.errors import InputError, OutputError
 from salt_ext.evaluate import TextScore, TokenStream, adapt_stream, measure_stream
@@ -130,7 +130,10 @@ class Bench:
         trust = self.pair.source.checkpoint.options.trust_remote_code
         try:
             with without_progress_bars(), without_adapter(folder) as place:
-                model: Any = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32, trust_remote_code=trust)
+                config = model_config(folder, trust_remote_code=trust)
+                model: Any = AutoModelForCausalLM.from_pretrained(
+                    place, config=config, dtype=torch.float32, trust_remote_code=trust
+                )
         except (ValueError, OSError, RuntimeError) as error:
             raise InputError(f"{_CANNOT_RUN}: {error}") from error
         moved: PreTrainedModel = model.to(self.device)
@@ -146,7 +149,7 @@ def context_of(pair: Pair) -> int:
     checkpoint = pair.source.checkpoint
     trust = checkpoint.options.trust_remote_code
     try:
-        config = transformers.AutoConfig.from_pretrained(checkpoint.folder, trust_remote_code=trust)
+        config = model_config(checkpoint.folder, trust_remote_code=trust)
     except (ValueError, OSError) as error:
         raise InputError(f"{_CANNOT_RUN}: {error}") from error
     if config.is_encoder_decoder:
