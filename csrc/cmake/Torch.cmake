@@ -23,5 +23,6 @@ add_library(salt_torch INTERFACE)
 target_include_directories(salt_torch SYSTEM INTERFACE "${SALT_TORCH_DIR}/include")
 # Only what torch 2.11 offers: the binary then runs on every later torch.
 target_compile_definitions(salt_torch INTERFACE TORCH_TARGET_VERSION=0x020B000000000000)
-target_link_libraries(salt_torch INTERFACE "${SALT_TORCH_DIR}/lib/libtorch_cpu.so")
+# libstdc++ comes first: torch's wheel exports some functions of its own, which another torch may not have.
+target_link_libraries(salt_torch INTERFACE stdc++ "${SALT_TORCH_DIR}/lib/libtorch_cpu.so")
 target_link_options(salt_torch INTERFACE LINKER:--no-undefined)

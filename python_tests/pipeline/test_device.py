@@ -227,9 +227,9 @@ def test_all_of_salt_plus_runs_on_the_gpu(
     assert moved.report["machine"]["ops_ran_on"] == dict.fromkeys(steps, "cuda:1 (made up)")
     assert moved.report["warnings"] == plain.report["warnings"]
     assert files(moved.output) == files(plain.output)
-    # Whole tables: it is the rows that move, not what comes of them.
+    # Tables of what is kept: it is the rows that move, not what comes of them.
     rows = moved.report["anchors"]["by_class"]["exact"] * 32
-    assert all(taken[step] >= rows // 2 for step in steps)
+    assert all(taken[step] >= rows // 3 for step in steps)
 
 
 @pytest.mark.parametrize("step", ["anchor filter", "global map"])
