@@ -41,7 +41,9 @@ def open_skeleton(
     if options.embedding is not None:
         return NamedSkeleton(tensors, options.embedding, options.head, what=what)
     try:
-        known = ModelSkeleton(_architecture(folder, len(tensors), what, options), tensors)
+        # Of a donor in several files only one was opened.
+        count = max(len(tensors), len(find_layout(folder).shards or ()))
+        known = ModelSkeleton(_architecture(folder, count, what, options), tensors)
     except UnknownArchitectureError as error:
         raise _unknown(error, folder, candidates(tensors), what, options) from error
     if options.head is not None:
@@ -73,8 +75,6 @@ def input_key(folder: Path, names: Collection[str], *, what: str, options: Model
 
 
 def _architecture(folder: Path, tensors: int, what: str, options: ModelOptions) -> Architecture:
-    # Of a donor in several files only one was opened.
-    tensors = max(tensors, len(find_layout(folder).shards or ()))
     where = f"{what} {folder}"
     return Architecture(folder, where=where, tensors=tensors, trust_remote_code=options.trust_remote_code)
 
