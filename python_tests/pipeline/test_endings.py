@@ -60,6 +60,14 @@ def test_printing_that_is_all_there_is_to_do_fails(arguments):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """A shell starts what runs in its background with interruptions ignored, and every child inherits that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 INTERRUPTED = """
 import os, signal, sys
 
