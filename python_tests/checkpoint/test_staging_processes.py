@@ -15,12 +15,12 @@ import pytest
 from salt_ext.checkpoint import staging
 from salt_ext.checkpoint.staging import staged_folder
 
+pytestmark = pytest.mark.slow
 FILES = 30
 # The module alone, so that a child starts in milliseconds and the kills fall into the writing.
 CHILD = """
 import importlib.util, pathlib, sys, types
 
-pytestmark = pytest.mark.slow
 root, output, force, tag, count = sys.argv[1:]
 def load(name, path):
     spec = importlib.util.spec_from_file_location(name, path)

@@ -93,6 +93,7 @@ def summary_of(text: str) -> dict[str, Any]:
         "machine": {"ops_ran_on": {text: text}},
         "method": {"name": text},
         "files": {"left_out": [text] * 12},
+        "tokenizer": {"left_out": {text: [[1, text]]}},
         "warnings": [text, text],
     }
 
@@ -104,8 +105,8 @@ def inspection_of(text: str) -> Inspection:
     )
     config = {"architectures": [text, 1], "model_type": text}
     checkpoint = SimpleNamespace(config=config, rows=2)
-    model = SimpleNamespace(checkpoint=checkpoint, vocabulary=vocabulary)
-    target = SimpleNamespace(vocabulary=vocabulary, pairs={0: 0}, mapped={1: None}, added=(0,))
+    model = SimpleNamespace(checkpoint=checkpoint, vocabulary=vocabulary, rowless={7: text})
+    target = SimpleNamespace(vocabulary=vocabulary, pairs={0: 0}, mapped={1: None}, added=(0,), left_out={text: (0,)})
     anchors = SimpleNamespace(
         source_ids=np.array([0]),
         target_ids=np.array([0]),
