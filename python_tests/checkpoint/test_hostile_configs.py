@@ -105,6 +105,7 @@ def fetched(monkeypatch) -> list[str]:
         for name in ("is_kernels_available", "get_kernel"):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, get_kernel if name == "get_kernel" else lambda *_, **__: True)
+    monkeypatch.setattr(integrations.hub_kernels, "_kernels_available", True, raising=False)
     return asked
 
 
