@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
+from packaging.version import Version
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 
 from salt_ext.protocol import build_target, llama_cpp_warnings
@@ -16,6 +18,11 @@ sentencepiece = pytest.importorskip("sentencepiece")
 
 TEXTS = ["Die Häuser stehen", "gut gut", "a  b    c ", "x\n\ny\t", "😀 日本", "", "Straßenhäuser", "über\u00a0den"]
 
+as_sentencepiece = pytest.mark.skipif(
+    Version(transformers.__version__) < Version("5.24"),
+    reason="before 5.24 transformers leaves out the space that a tokenizer.model puts before a text",
+)
+
 
 @pytest.fixture
 def saved(by_sentencepiece, llama_source, tmp_path: Path) -> tuple[Any, Any]:
@@ -24,6 +31,7 @@ def saved(by_sentencepiece, llama_source, tmp_path: Path) -> tuple[Any, Any]:
     return sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "tokenizer.model")), built
 
 
+@as_sentencepiece
 def test_it_cuts_as_the_one_that_the_donor_came_with(by_sentencepiece, saved) -> None:
     original, (made, built) = by_sentencepiece[0], saved
     assert made.vocab_size() == len(built) == original.vocab_size()
@@ -51,6 +59,7 @@ def test_added_markers_are_in_it(by_sentencepiece, chat_source, tmp_path: Path) 
         assert made.encode(text) == built(text, add_special_tokens=False)["input_ids"]
 
 
+@as_sentencepiece
 def test_a_byte_that_is_spelt_as_what_it_is(by_sentencepiece) -> None:
     """As Gemma's tab in transformers."""
     original, donor = by_sentencepiece
