@@ -106,8 +106,11 @@ def _records(stream: IO[bytes], file: Path) -> dict[int, int]:
 
 
 def _refuse_other_kinds(stream: IO[bytes], file: Path) -> None:
-    with zipfile.ZipFile(stream) as archive:
-        pickles = [archive.read(entry) for entry in archive.infolist() if Path(entry.filename).name == "data.pkl"]
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            pickles = [archive.read(entry) for entry in archive.infolist() if Path(entry.filename).name == "data.pkl"]
+    except Exception as error:  # as above: a record's checksum, for one, is looked at when it is read
+        raise InputError(f"{file} is truncated or corrupt: {error}") from error
     stream.seek(0)
     for name, kind in filter(None, map(_other_kind, pickles)):
         raise InputError(f"{file}: {name} is a tensor of {kind}, which is not read")
