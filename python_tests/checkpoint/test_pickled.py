@@ -153,7 +153,7 @@ def test_other_content(file, content, message):
 def test_tensors_of_other_kinds(file, make, kind, caplog, capfd):
     try:
         torch.save({"first": torch.ones(2), "a": make(), "last": torch.ones(2)}, file)
-    except ModuleNotFoundError as error:  # pickle looks for a name everywhere, and transformers 5.8 then opens all it has
+    except ModuleNotFoundError as error:  # pickle asks every module for a name, transformers 5.8 too
         pytest.skip(f"this transformers keeps such a tensor from being saved: {error}")
     capfd.readouterr()
     with pytest.raises(InputError) as error:
