@@ -20,7 +20,10 @@ def matrix(rows: int, cols: int) -> torch.Tensor:
 
 def same(op: str, *args: Any, **options: Any) -> None:
     found = getattr(ops, op)(*args, **options)
-    right = getattr(reference, op)(*(arg.cpu() if isinstance(arg, torch.Tensor) else arg for arg in args), **options)
+    with torch.device("cpu"):  # the reference makes what is empty on the default device
+        given = [arg.cpu() if isinstance(arg, torch.Tensor) else arg for arg in args]
+        kept = {name: arg.cpu() if isinstance(arg, torch.Tensor) else arg for name, arg in options.items()}
+        right = getattr(reference, op)(*given, **kept)
     for one, two in zip(*((r if isinstance(r, tuple) else (r,)) for r in (found, right)), strict=True):
         torch.testing.assert_close(one.cpu(), two, rtol=1e-6, atol=1e-9, msg=lambda text: f"{op}, {args}: {text}")
 
