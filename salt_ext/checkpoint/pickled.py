@@ -59,8 +59,8 @@ def read_pickled(file: Path) -> list[TensorInfo]:
             start = stream.read(4)
             if start != _ZIP:
                 raise InputError(_other_format(file, start))
-            records = _records(stream, file)
-            _refuse_other_kinds(stream, file)
+            records, pickles = _records(stream, file)
+            _refuse_other_kinds(pickles, file)
             state = _load(stream, file)
     except FileNotFoundError:
         raise InputError(f"{file} does not exist") from None
@@ -81,9 +81,10 @@ def _other_format(file: Path, start: bytes) -> str:
     return f"{file} is not a file of torch.save: it begins with {start!r}"
 
 
-def _records(stream: IO[bytes], file: Path) -> dict[int, int]:
-    """Length by offset of every record of the archive."""
-    found = {}
+def _records(stream: IO[bytes], file: Path) -> tuple[dict[int, int], list[bytes]]:
+    """Length by offset of every record of the archive, and its pickles."""
+    found: dict[int, int] = {}
+    pickles: list[bytes] = []
     try:
         with zipfile.ZipFile(stream) as archive:
             for entry in archive.infolist():
@@ -92,6 +93,8 @@ def _records(stream: IO[bytes], file: Path) -> dict[int, int]:
                 stream.seek(entry.header_offset)
                 lengths = _LOCAL_HEADER.unpack(stream.read(_LOCAL_HEADER.size))
                 found[entry.header_offset + _LOCAL_HEADER.size + sum(lengths)] = entry.file_size
+                if Path(entry.filename).name == "data.pkl":
+                    pickles.append(archive.read(entry))
                 if Path(entry.filename).name == "byteorder" and archive.read(entry) != b"little":
                     raise InputError(f"{file} was written on a big-endian machine, which is not supported")
         size = stream.seek(0, 2)
@@ -102,16 +105,10 @@ def _records(stream: IO[bytes], file: Path) -> dict[int, int]:
     if any(offset + length > size for offset, length in found.items()):
         raise InputError(f"{file} is truncated or corrupt: a record lies beyond its {size} bytes")
     stream.seek(0)
-    return found
+    return found, pickles
 
 
-def _refuse_other_kinds(stream: IO[bytes], file: Path) -> None:
-    try:
-        with zipfile.ZipFile(stream) as archive:
-            pickles = [archive.read(entry) for entry in archive.infolist() if Path(entry.filename).name == "data.pkl"]
-    except Exception as error:  # as above: a record's checksum, for one, is looked at when it is read
-        raise InputError(f"{file} is truncated or corrupt: {error}") from error
-    stream.seek(0)
+def _refuse_other_kinds(pickles: list[bytes], file: Path) -> None:
     for name, kind in filter(None, map(_other_kind, pickles)):
         raise InputError(f"{file}: {name} is a tensor of {kind}, which is not read")
 
