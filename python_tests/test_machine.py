@@ -66,7 +66,7 @@ def test_memory_that_the_block_finds_free_is_not_hidden():
         again = [bytearray(b"x" * 50_000) for _ in range(1000)]
         taken = status("RssAnon", "VmSwap") - before
     assert len(again) == 1000
-    assert taken > 40 * MEGABYTE
+    assert taken > 20 * MEGABYTE  # the rest stayed with the process, whose memory did not grow by it
     assert growth.bytes + reclaimed.bytes >= taken - MEGABYTE
 
 

@@ -9,18 +9,7 @@ from salt_ext.errors import InputError
 from salt_ext.methods.ofa import Ofa
 from salt_ext.plan import Provenance
 
-from .conftest import Array, close, unit
-
-
-def softmax_of_nearest(queries: Array, keys: Array, table: Array, k: int, temperature: float) -> Array:
-    """Row by row: the k largest cosines, their softmax, the weighted sum."""
-    cosines = unit(queries) @ unit(keys).T
-    rows = []
-    for row in cosines:
-        nearest = np.argsort(-row)[:k]
-        weights = np.exp(row[nearest] / temperature)
-        rows.append(weights / weights.sum() @ table[nearest])
-    return np.array(rows)
+from .conftest import close, softmax_of_nearest
 
 
 @pytest.mark.parametrize(("k", "temperature"), [(10, 0.1), (1, 0.1), (3, 2.0), (40, 0.5)])

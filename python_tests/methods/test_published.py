@@ -26,8 +26,7 @@ from salt_ext.methods.wechsel import Wechsel
 from salt_ext.vectors import open_vectors
 from salt_ext.vectors.aligned import fit_rotation
 
-from .conftest import Array, World, close
-from .test_wechsel import Languages
+from .conftest import Array, Languages, World, close
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 

@@ -14,35 +14,7 @@ from salt_ext.methods.wechsel import Wechsel
 from salt_ext.vectors import FastTextFile, open_vectors
 from salt_ext.vectors.aligned import fit_rotation, read_dictionary
 
-from .conftest import Array, World, close
-from .test_ofa import softmax_of_nearest
-
-
-def write_vectors(path: Path, words: list[str], vectors: Array) -> str:
-    np.save(path.with_suffix(".npy"), vectors.astype(np.float32))
-    path.with_suffix(".txt").write_text("\n".join(words) + "\n", encoding="utf-8")
-    return f"vectors:{path.with_suffix('.npy')}"
-
-
-class Languages:
-    """Two sets of vectors: the target's are the source's words turned and blurred, under other names."""
-
-    def __init__(self, folder: Path, w: World, dim: int = 9) -> None:
-        generator = np.random.default_rng(2)
-        self.turn = np.linalg.qr(generator.normal(size=(dim, dim)))[0]
-        self.source_words = [form.text for form in w.source.forms if form is not None]
-        self.target_words = [form.text for form in w.target.forms if form is not None]
-        self.source = generator.normal(size=(len(self.source_words), dim))
-        self.target = generator.normal(size=(len(self.target_words), dim))
-        common = min(len(self.source), len(self.target))
-        self.target[:common] = self.source[:common] @ self.turn + 0.05 * self.target[:common]
-        self.options = {
-            "source_vectors": write_vectors(folder / "source", self.source_words, self.source),
-            "target_vectors": write_vectors(folder / "target", self.target_words, self.target),
-        }
-        self.pairs = list(zip(self.source_words[:common], self.target_words[:common], strict=True))
-        self.dictionary = folder / "pairs.tsv"
-        self.dictionary.write_text("\n".join(map("\t".join, self.pairs)) + "\n")
+from .conftest import Languages, World, close, softmax_of_nearest, write_vectors
 
 
 @pytest.fixture

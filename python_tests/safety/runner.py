@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 import salt_ext
-import salt_ext.pipeline  # imported by the first call otherwise, and a child may be a user who cannot read the libraries
+import salt_ext.pipeline  # imported by the first call otherwise; a child may be a user who cannot read the libraries
 
 
 def transfer(request: dict[str, Any], limits: bool = True) -> dict[str, float]:
