@@ -44,6 +44,14 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         config.option.numprocesses = min(os.cpu_count() or 1, MOST_WORKERS)
 
 
+@pytest.hookimpl(tryfirst=True)  # before markers are chosen by
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Real tokenizers and models are large: what reads them is slow."""
+    for item in items:
+        if "real_data" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--cuda-on-cpu"):
         load_cuda_on_cpu()
