@@ -15,6 +15,12 @@ class OutputError(SaltError, OSError):
     """The output cannot be written: it exists, the disk is full, permission is missing."""
 
 
+def brief(error: BaseException, *, most: int = 300) -> str:
+    """What a library below says, cut in its middle: some quote what they found, which may be as long as the file."""
+    text = str(error)
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
+
+
 def is_panic(error: BaseException) -> bool:
     """Whether the Rust part of a library gave up: what it raises then is no Exception, of a class without a module."""
     return type(error).__name__ == "PanicException"

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from salt_ext.checkpoint import Checkpoint, VocabularyTensors, config_rows
 from salt_ext.checkpoint.header import FLOATING
-from salt_ext.errors import InputError, OutputError
+from salt_ext.errors import InputError, OutputError, brief
 from salt_ext.plan import TransferPlan
 from salt_ext.tables import norms_and_finite
 from salt_ext.vocab import load_tokenizer
@@ -50,7 +50,7 @@ def verify_output(
         after = made.vocabulary_tensors()
         again = load_tokenizer(folder, trust_remote_code=source.options.trust_remote_code)
     except InputError as error:  # what was written is no input: it is the writing that failed
-        raise OutputError(f"the new model cannot be opened again: {error}") from error
+        raise OutputError(f"the new model cannot be opened again: {brief(error)}") from error
     _require(
         _which(after) == _which(before),
         f"{folder}: its vocabulary tensors are {after.names}, expected {before.names}",

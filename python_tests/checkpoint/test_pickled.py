@@ -269,3 +269,15 @@ def test_file_that_shrinks(file):
         read_tensor(info)
     with pytest.raises(InputError, match="it changed since it was opened"):
         list(chunks(info))
+
+
+def test_a_message_does_not_grow_with_the_file(tmp_path):
+    """zipfile quotes both names of a record whose two headers differ, however long they are."""
+    file = tmp_path / "pytorch_model.bin"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("x" * 5000 + "/data.pkl", b"")
+    data = file.read_bytes()
+    file.write_bytes(data.replace(b"xx", b"yx", 1))
+    with pytest.raises(InputError, match="truncated or corrupt") as raised:
+        read_pickled(file)
+    assert len(str(raised.value)) < 500 + len(str(file))

@@ -77,19 +77,21 @@ def _duration(tmp_path: Path) -> float:
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 def test_kill_at_any_moment(tmp_path):
     """25 kills: the output is absent or whole, leftovers are hidden, and the next run sweeps them away."""
-    duration = _duration(tmp_path)
-    generator = random.Random(3)
-    absent = 0
+    wait, generator, absent = _duration(tmp_path), random.Random(3), 0
     for number in range(25):
         output = tmp_path / f"out{number}"
         child = _child(output, force=False, tag="n")
         assert child.stdout.readline() == b"ready\n"
-        time.sleep(generator.uniform(0, 1.2) * duration)
+        time.sleep(generator.uniform(0, 1.2) * wait)
         child.send_signal(signal.SIGKILL)
         child.wait()
-        absent += not output.exists()
+        # Whatever else the machine does meanwhile, the moments gather around the one at which the output appears.
         if output.exists():
             assert _tag(output) == "n"
+            wait *= 0.7
+        else:
+            absent += 1
+            wait *= 1.3
         assert all(path.name.startswith(".") for path in tmp_path.glob(f"*out{number}*") if path != output)
     assert absent >= 5
     leftovers = list(tmp_path.glob(".out*"))

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from salt_ext.errors import InputError
+from salt_ext.errors import InputError, brief
 
 MAX_HEADER = 100_000_000  # the limit of the safetensors library itself
 
@@ -175,7 +175,7 @@ def read_header(file: Path) -> Header:
     try:
         return _parse(raw, file, 8 + length, size - 8 - length)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{file} is not a valid safetensors file: {error}") from None
+        raise InputError(f"{file} is not a valid safetensors file: {brief(error)}") from None
 
 
 def dtype_name(dtype: torch.dtype) -> str | None:

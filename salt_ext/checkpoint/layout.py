@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from salt_ext.checkpoint.limits import check_counts
-from salt_ext.errors import InputError
+from salt_ext.errors import InputError, brief
 from salt_ext.jsontext import read_json
 from salt_ext.listing import listed
 from salt_ext.paths import require_regular
@@ -133,7 +133,7 @@ def read_json_object(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise InputError(f"{file} is not valid JSON: {error}") from None
+        raise InputError(f"{file} is not valid JSON: {brief(error)}") from None
     if not isinstance(value, dict):
         raise InputError(f"{file} holds a JSON {type(value).__name__}, where an object was expected")
     return value

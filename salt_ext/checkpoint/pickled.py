@@ -24,7 +24,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from salt_ext.checkpoint.header import TensorInfo, dtype_name
-from salt_ext.errors import InputError
+from salt_ext.errors import InputError, brief
 
 _LOCAL_HEADER = struct.Struct("<26xHH")  # ends with the lengths of name and extra field, which precede the bytes
 # What a tensor that repeats its bytes may take where its whole file is smaller.
@@ -65,7 +65,7 @@ def read_pickled(file: Path) -> list[TensorInfo]:
     except FileNotFoundError:
         raise InputError(f"{file} does not exist") from None
     except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror or error}") from error
+        raise InputError(f"{file} cannot be read: {error.strerror or brief(error)}") from error
     if not isinstance(state, Mapping):
         raise InputError(f"{file} holds a {type(state).__name__}, where tensors by name were expected")
     tensors = [_tensor(name, value, file, records) for name, value in state.items()]
@@ -101,7 +101,7 @@ def _records(stream: IO[bytes], file: Path) -> tuple[dict[int, int], list[bytes]
     except InputError:
         raise
     except Exception as error:  # zipfile meets a corrupt directory with errors of many kinds
-        raise InputError(f"{file} is truncated or corrupt: {error}") from error
+        raise InputError(f"{file} is truncated or corrupt: {brief(error)}") from error
     if any(offset + length > size for offset, length in found.items()):
         raise InputError(f"{file} is truncated or corrupt: a record lies beyond its {size} bytes")
     stream.seek(0)

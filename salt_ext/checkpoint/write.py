@@ -20,7 +20,7 @@ from salt_ext.checkpoint.layout import INDEX_FILE
 from salt_ext.checkpoint.output_files import OutputFile, check_write, output_files
 from salt_ext.checkpoint.reading import CHUNK, byte_view, chunks
 from salt_ext.checkpoint.staging import staged_folder
-from salt_ext.errors import InputError, OutputError
+from salt_ext.errors import InputError, OutputError, brief
 from salt_ext.jsontext import json_text
 
 # Tokenizer, configurations, plan and report; the plan of a large vocabulary dominates.
@@ -219,4 +219,4 @@ def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     try:
         tokenizer.save_pretrained(folder)
     except Exception as error:  # the tokenizers library raises a bare Exception for a full disk
-        raise OutputError(f"the tokenizer cannot be saved to {folder}: {error}") from error
+        raise OutputError(f"the tokenizer cannot be saved to {folder}: {brief(error)}") from error

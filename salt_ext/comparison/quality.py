@@ -21,7 +21,7 @@ from salt_ext.checkpoint import write_checkpoint
 from salt_ext.checkpoint.adapters import without_adapter
 from salt_ext.checkpoint.model_config import model_config
 from salt_ext.device import Placement
-from salt_ext.errors import InputError, OutputError
+from salt_ext.errors import InputError, OutputError, brief
 from salt_ext.evaluate import TextScore, TokenStream, adapt_stream, measure_stream
 from salt_ext.inputs import Pair, moved_configs
 from salt_ext.plan import TransferPlan
@@ -135,7 +135,7 @@ class Bench:
                     place, config=config, dtype=torch.float32, trust_remote_code=trust
                 )
         except (ValueError, OSError, RuntimeError) as error:
-            raise InputError(f"{_CANNOT_RUN}: {error}") from error
+            raise InputError(f"{_CANNOT_RUN}: {brief(error)}") from error
         moved: PreTrainedModel = model.to(self.device)
         return moved
 
@@ -151,7 +151,7 @@ def context_of(pair: Pair) -> int:
     try:
         config = model_config(checkpoint.folder, trust_remote_code=trust)
     except (ValueError, OSError) as error:
-        raise InputError(f"{_CANNOT_RUN}: {error}") from error
+        raise InputError(f"{_CANNOT_RUN}: {brief(error)}") from error
     if config.is_encoder_decoder:
         raise InputError(f"source is an encoder-decoder ({config.model_type}), expected a causal language model")
     longest = getattr(config.get_text_config(), "max_position_embeddings", None) or _LONGEST_CONTEXT

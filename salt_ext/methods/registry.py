@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from salt_ext.errors import InputError
+from salt_ext.errors import InputError, brief
 from salt_ext.methods.material import Method
 
 GROUP = "salt_ext.methods"
@@ -55,7 +55,7 @@ def method_class(name: str) -> type[Method]:
             try:
                 loaded: type[Method] = point.load()
             except Exception as error:  # code of another package: it may fail in any way
-                raise InputError(f"method {name!r} of {point.value} cannot be imported: {error}") from error
+                raise InputError(f"method {name!r} of {point.value} cannot be imported: {brief(error)}") from error
             return loaded
     near = get_close_matches(name, method_names(), n=1)
     hint = f"; did you mean {near[0]}?" if near else ""

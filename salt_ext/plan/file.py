@@ -10,7 +10,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from salt_ext.errors import InputError, OutputError
+from salt_ext.errors import InputError, OutputError, brief
 from salt_ext.outputs import write_anew
 from salt_ext.paths import require_regular
 from salt_ext.plan.check import DTYPES, RESERVED
@@ -40,7 +40,7 @@ def save_plan(
         # Not save_file: it leaves a file that only its owner may read.
         content = _reproducible(safetensors.torch.save(tensors, metadata=header))
     except safetensors.SafetensorError as error:
-        raise OutputError(f"the plan cannot be written to {path}: {error}") from error
+        raise OutputError(f"the plan cannot be written to {path}: {brief(error)}") from error
     write_anew(path, content, what="the plan")
 
 
@@ -74,7 +74,7 @@ def load_plan(path: Path) -> dict[str, Any]:
         parts |= {name: kind(metadata.get(name, "")) for name, kind in words.items()}
         parts["low_rank"] = LowRank(*dense) if dense else None
     except ValueError as error:
-        raise InputError(f"{path} is not a valid transfer plan: {error}") from None
+        raise InputError(f"{path} is not a valid transfer plan: {brief(error)}") from None
     parts |= {name: int(text) for name, text in numbers.items()}
     parts["metadata"] = {name: text for name, text in metadata.items() if name not in RESERVED}
     return parts

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from salt_ext.errors import InputError
+from salt_ext.errors import InputError, brief
 from salt_ext.jsontext import read_json
 from salt_ext.paths import expanded, require_regular
 from salt_ext.vocab import Vocabulary
@@ -32,7 +32,7 @@ def load_token_map(path: str | Path) -> dict[str, str | None]:
     except OSError as error:
         raise InputError(f"token map {file} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise InputError(f"token map {file} is not JSON: {error}") from None
+        raise InputError(f"token map {file} is not JSON: {brief(error)}") from None
     if not isinstance(found, dict):
         raise InputError(f"token map {file}: found {type(found).__name__}, expected an object of target: source tokens")
     return _checked(found, f"token map {file}")

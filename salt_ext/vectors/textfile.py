@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from salt_ext.errors import InputError
+from salt_ext.errors import InputError, brief
 from salt_ext.vectors.keys import MAX_DIM, lookup_texts
 from salt_ext.vectors.mapped import require_file
 
@@ -73,7 +73,7 @@ class TextFile:
         try:
             row = np.array([float(value) for value in values.split(b" ")])
         except ValueError as error:
-            raise self._error(number, f"holds a value that is not a number ({error})") from error
+            raise self._error(number, f"holds a value that is not a number ({brief(error)})") from error
         with np.errstate(over="ignore"):  # becomes infinity, which the lookup reports with the word
             return row.astype(np.float32)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer
 
-from salt_ext.errors import InputError
+from salt_ext.errors import InputError, brief
 from salt_ext.vocab.forms import Spelling
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _steps(component: Any, name: str) -> list[dict[str, Any]]:
         definition: dict[str, Any] = json.loads(component.__getstate__())
     except Exception as error:  # the Rust binding raises a bare Exception for a component written in Python
         raise InputError(
-            f"tokenizer of {name}: its {type(component).__name__} step has no definition: {error}"
+            f"tokenizer of {name}: its {type(component).__name__} step has no definition: {brief(error)}"
         ) from error
     return _flatten(definition)
 
