@@ -37,7 +37,14 @@ class Dtype(str, Enum):
 TOKENIZER, METHOD, OUTPUT, MODELS = "Tokenizer", "Method", "Output", "Models that transformers does not know"
 
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help="Model to move: a folder or a hub name.")]
-Donor = Annotated[str, typer.Argument(metavar="DONOR", help="Model whose tokenizer it gets: a folder or a hub name.")]
+Donor = Annotated[
+    str,
+    typer.Argument(
+        metavar="DONOR",
+        help="Target-language model whose tokenizer and embeddings are used, or a tokenizer alone: a folder, a hub "
+        "name, a tokenizer.json or a .model.",
+    ),
+]
 Aux = Annotated[
     str,
     typer.Option(
@@ -49,7 +56,7 @@ Aux = Annotated[
 TokenizerOption = Annotated[
     str | None,
     typer.Option(
-        metavar="FOLDER|NAME",
+        metavar="FOLDER|NAME|FILE",
         rich_help_panel=TOKENIZER,
         help="The new tokenizer, if it is not the donor's own; the donor's pieces then make its rows.",
     ),

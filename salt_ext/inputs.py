@@ -1,4 +1,4 @@
-"""The two models of a transfer, opened and checked from headers and tokenizers before any tensor is read."""
+"""Source and donor of a transfer, opened and checked from headers and tokenizers before any tensor is read."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from salt_ext.checkpoint import (
     reserved_rows,
     resized_config,
 )
+from salt_ext.donor import TokenizerAlone, is_model, open_alone, place_of
 from salt_ext.errors import InputError
 from salt_ext.facts import source_facts
 from salt_ext.protocol import (
@@ -79,6 +80,11 @@ class Model:
     vocabulary: Vocabulary
     rowless: Mapping[int, str] = field(default_factory=dict)
 
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.checkpoint.folder
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -86,33 +92,35 @@ class Pair:
 
     Attributes:
         source: the model to move.
-        donor: the model whose table is used.
+        donor: the model whose table is used, or a tokenizer alone, which has none.
         target: the new model's tokenizer, and what is known of its special tokens.
     """
 
     source: Model
-    donor: Model
+    donor: Model | TokenizerAlone
     target: Target
 
 
 def open_pair(source: str | Path, donor: str | Path, options: PairOptions | None = None) -> Pair:
-    """Opens both models, and makes the new model's tokenizer.
+    """Opens source and donor, and makes the new model's tokenizer.
 
     Args:
         source: folder or hub name of a language model.
-        donor: folder or hub name of any model with a fast tokenizer and an input embedding table.
+        donor: folder or hub name of any model with a fast tokenizer and an input embedding table, or of a fast
+            tokenizer alone; or a file that is one, see `load_tokenizer`.
         options: what else the user says.
 
     Raises:
         InputError: a model is missing, unreadable or of an unknown architecture, the source has no head, a tokenizer is
-            not a fast one, a token id lies beyond its model's table, or the token map names a token that is not there.
+            not a fast one, a token id lies beyond its model's table, the token map names a token that is not there, or
+            an option speaks of a donor's table where there is none.
     """
     options = options or PairOptions()
     trust = options.trust_remote_code
     token_map = None if options.token_map is None else load_token_map(options.token_map)
-    old = _open(source, "source", ModelOptions(options.embedding, options.head, trust))
+    old = _open(source, "source", ModelOptions(options.embedding, options.head, trust), name=str(source))
     old.checkpoint.vocabulary_tensors()
-    new = _open(donor, "donor", ModelOptions(options.donor_embedding, None, trust), only_input=True)
+    new = _open_donor(donor, options)
     chosen, vocabulary = new.tokenizer, new.vocabulary
     if options.tokenizer is not None:
         chosen = _tokenizer(options.tokenizer, "tokenizer", trust)
@@ -131,8 +139,11 @@ def open_pair(source: str | Path, donor: str | Path, options: PairOptions | None
         ),
         exact=exact,
     )
-    models = [("source", old), *([("donor", new)] if options.tokenizer is None else [])]
-    warnings = [_rowless_warning(what, model) for what, model in models if model.rowless]
+    warnings = [_rowless_warning("source", old)] if old.rowless else []
+    if isinstance(new, TokenizerAlone):
+        warnings += new.warnings
+    elif new.rowless and options.tokenizer is None:
+        warnings.append(_rowless_warning("donor", new))
     return Pair(old, new, replace(target, warnings=[*warnings, *target.warnings]))
 
 
@@ -189,17 +200,34 @@ def moved_configs(pair: Pair, anchors: Anchors, *, rows: int) -> TranslatedConfi
     )
 
 
-def _open(name_or_path: str | Path, what: str, options: ModelOptions, *, only_input: bool = False) -> Model:
+def _open(name_or_path: str | Path, what: str, options: ModelOptions, *, name: str, only_input: bool = False) -> Model:
     checkpoint = Checkpoint.open(name_or_path, what=what, options=options, only_input=only_input)
     tokenizer = _tokenizer(checkpoint.folder, what, options.trust_remote_code)
     try:
-        vocabulary = Vocabulary.from_tokenizer(tokenizer, name=str(name_or_path))
+        vocabulary = Vocabulary.from_tokenizer(tokenizer, name=name)
     except InputError as error:
         raise InputError(f"{what}: {error}") from error
     pieces = backend_of(tokenizer, what).get_vocab(with_added_tokens=False)
     checkpoint.require_rows(pieces.values())
     rowless = {n: token for n, token in enumerate(vocabulary.tokens) if n >= checkpoint.rows and token is not None}
     return Model(checkpoint, tokenizer, vocabulary.without(rowless) if rowless else vocabulary, rowless)
+
+
+def _open_donor(donor: str | Path, options: PairOptions) -> Model | TokenizerAlone:
+    """A model where there are weights, a tokenizer alone where there are none and no option asks for them."""
+    asked = ModelOptions(options.donor_embedding, None, options.trust_remote_code)
+    place = place_of(donor, asked)
+    if is_model(place):
+        return _open(place, "donor", asked, name=str(donor), only_input=True)
+    alone = open_alone(place, str(donor), trust_remote_code=options.trust_remote_code)
+    if options.donor_embedding is not None:
+        raise InputError(f"donor_embedding is {options.donor_embedding!r}, a table of the donor, and {alone.lack}")
+    if options.tokenizer is not None:
+        raise InputError(
+            f"tokenizer is {options.tokenizer}, beside which only the donor's table is used, and {alone.lack}: give "
+            f"{options.tokenizer} itself as the donor"
+        )
+    return alone
 
 
 def _rowless_warning(what: str, model: Model) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from salt_ext.checkpoint import reserved_rows
+from salt_ext.donor import TokenizerAlone
 from salt_ext.inputs import Model, Pair, PairOptions, match_pair, open_pair
 from salt_ext.left_out import left_out_of, left_out_sentences
 from salt_ext.methods.assembly import new_ids
@@ -55,14 +56,14 @@ def inspect(
     match: Level = "exact",
     options: PairOptions | None = None,
 ) -> Inspection:
-    """Compares the vocabularies of two models.
+    """Compares the vocabularies of a source and a donor.
 
     Of the weights, only a few rows of the source's input table are read, and only where no chat template tells which of
     its special tokens were trained.
 
     Args:
         source: folder or hub name.
-        donor: folder or hub name.
+        donor: a model or a tokenizer alone, see `salt_ext.transfer`.
         texts: UTF-8 files in the target language; the first 2 MiB of each are measured.
         match: how wide anchors are matched, see `match_vocabularies`.
         options: what else the user says about the models and the new tokenizer.
@@ -196,7 +197,15 @@ def _no_partner(pair: Pair, entry: dict[str, Any]) -> str:
     return "none: mean row" if entry["target_id"] in pair.target.vocabulary.special_ids else "none: a new token"
 
 
-def _describe(model: Model) -> list[tuple[str, str]]:
+def _describe(model: Model | TokenizerAlone) -> list[tuple[str, str]]:
+    if isinstance(model, TokenizerAlone):
+        vocabulary = model.vocabulary
+        return [
+            ("model", "none: a tokenizer alone"),
+            ("tokenizer", vocabulary.kind),
+            ("ids", f"{vocabulary.size:,}"),
+            ("rows of the table", "none"),
+        ]
     checkpoint, vocabulary = model.checkpoint, model.vocabulary
     named = checkpoint.config.get("architectures")
     classes = [str(name) for name in named] if isinstance(named, list) else []

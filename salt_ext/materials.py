@@ -8,19 +8,28 @@ from torch import Tensor
 
 from salt_ext.apply import read_rows
 from salt_ext.device import Placement
+from salt_ext.donor import TokenizerAlone
+from salt_ext.errors import InputError
 from salt_ext.inputs import Pair
 from salt_ext.methods import Material
+from salt_ext.methods.needs import advice
 from salt_ext.progress import Clock
 from salt_ext.tables import TableFacts, examine_table
 from salt_ext.vectors import VectorSource, look_up, rows_for
 from salt_ext.vocab import Anchors
 
+_STOOD_IN = (
+    "the donor is a tokenizer alone: the auxiliary vectors stand in for donor rows, so that they choose a token's "
+    "neighbours and are what is regressed on"
+)
+
 
 class PairTables:
-    """Tables of a pair of models.
+    """Tables of a pair of models, in which auxiliary vectors stand in for the rows that a tokenizer alone lacks.
 
     Attributes:
         donor_facts: hash and norms of the donor's table; None until it is read.
+        stood_in: whether a method has asked for donor rows, and was given auxiliary vectors.
     """
 
     def __init__(self, pair: Pair, vectors: VectorSource | None, clock: Clock) -> None:
@@ -28,16 +37,37 @@ class PairTables:
 
         Args:
             pair: the two models.
-            vectors: the auxiliary vectors; None for the donor's own table.
+            vectors: the auxiliary vectors; None for the donor's own table, if it has one.
             clock: told of every reading.
         """
         self._pair, self._vectors, self._clock = pair, vectors, clock
         self.donor_facts: TableFacts | None = None
+        self.stood_in = False
+
+    @property
+    def lack(self) -> str | None:
+        """Why there is neither a donor's table nor vectors, the middle of a sentence; None where there is either."""
+        donor = self._pair.donor
+        return donor.lack if isinstance(donor, TokenizerAlone) and self._vectors is None else None
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know of the tables that were read."""
+        return [_STOOD_IN] if self.stood_in else []
 
     @cached_property
     def donor(self) -> Tensor:
-        """The donor's row of each target token."""
+        """The donor's row of each target token; of a tokenizer alone its auxiliary vector.
+
+        Raises:
+            InputError: there is neither; or the table cannot be used.
+        """
         donor = self._pair.donor
+        if isinstance(donor, TokenizerAlone):
+            if self._vectors is None:
+                raise InputError(f"donor: {donor.lack}: {advice()}")
+            self.stood_in = True
+            return self.auxiliary
         with self._clock.step("read the donor's table"):
             table = donor.checkpoint.input_table()
             self.donor_facts = examine_table(table, name="donor: its table", tokens=donor.vocabulary.tokens)
@@ -51,7 +81,11 @@ class PairTables:
 
     @cached_property
     def auxiliary(self) -> Tensor:
-        """The auxiliary vector of each target token."""
+        """The auxiliary vector of each target token.
+
+        Raises:
+            InputError: there is none, nor a donor's table.
+        """
         if self._vectors is None:
             return self.donor
         with self._clock.step("read the auxiliary vectors"):
@@ -74,6 +108,7 @@ class PairTables:
             read_donor=lambda: self.donor,
             read_auxiliary=lambda: self.auxiliary,
             read_source=lambda: self.source,
+            stands_in=isinstance(pair.donor, TokenizerAlone),
             source_tokenizer=pair.source.tokenizer,
             target_tokenizer=pair.target.tokenizer,
             swapped=pair.target.swapped,

@@ -24,6 +24,7 @@ from salt_ext.left_out import left_out_of
 from salt_ext.machine import available_memory, cpu_threads, give_memory_back, peak_memory
 from salt_ext.materials import PairTables
 from salt_ext.methods import KEY_KINDS, Combinations, assemble_plan
+from salt_ext.methods.needs import check_needs
 from salt_ext.paths import require_text
 from salt_ext.plan import Provenance, TransferPlan
 from salt_ext.progress import Clock, Watching, watched
@@ -97,8 +98,9 @@ def transfer(
 
     Args:
         source: folder or hub name of the language model to move: a decoder or an encoder-decoder.
-        donor: folder or hub name of the model whose tokenizer and embedding table are used: decoder, encoder or
-            encoder-decoder, with a fast tokenizer.
+        donor: a target-language model whose tokenizer and embeddings are used, or a tokenizer alone: folder or hub name
+            of either, a tokenizer.json, or a SentencePiece model (.model). Without embeddings, a method that needs them
+            takes the vectors of `aux` in their place, and is refused where there are none.
         output: the folder to make.
         method: how new rows are made, one of `salt_ext.methods.method_names()`.
         options: of the method, by name, such as {"ridge": 0.1}; see its class.
@@ -166,9 +168,13 @@ def transfer(
             require_text(output)
             vectors = None if aux == DONOR_AUX else open_vectors(aux)
             pair = open_pair(source, donor, settings.models)
-            inputs = [pair.donor.checkpoint.folder, *settings.input_paths()]
+            tables = PairTables(pair, vectors, clock)
+            check_needs(settings.make_method(), tables.lack)
+            inputs = [pair.donor.path, *settings.input_paths()]
             resolved = check_write(pair.source.checkpoint, Path(output), inputs=inputs, force=force)
-        return _Job(settings, pair, vectors, resolved, clock, Placement(settings.torch_device())).run(force=force)
+        return _Job(settings, pair, vectors, tables, resolved, clock, Placement(settings.torch_device())).run(
+            force=force
+        )
 
 
 @dataclass
@@ -178,6 +184,7 @@ class _Job:
     settings: Settings
     pair: Pair
     vectors: VectorSource | None
+    tables: PairTables
     output: Path
     clock: Clock
     placement: Placement
@@ -194,7 +201,7 @@ class _Job:
             before = _examine_source(self.pair.source)
         combined, plan, donor = self._plan(anchors, rows)
         warnings = [*warnings_of(self.pair, anchors), *configs.warnings, *combined.warnings]
-        warnings += llama_cpp_warnings(new.tokenizer)
+        warnings += [*self.tables.warnings, *llama_cpp_warnings(new.tokenizer)]
         after: dict[str, Tensor] = {}
         written: dict[str, Any] = {}
 
@@ -217,6 +224,7 @@ class _Job:
                     facts=combined.facts,
                     options=settings.as_json(),
                     vectors=self.vectors,
+                    stood_in=self.tables.stood_in,
                     special=special_map(self.pair, anchors),
                     lost_tokens=left_out_of(self.pair),
                     before=before,
@@ -251,8 +259,7 @@ class _Job:
 
     def _plan(self, anchors: Anchors, rows: int) -> tuple[Combinations, TransferPlan, TableFacts | None]:
         """What the method makes, the plan of all rows, and what is known of the donor's table where it was read."""
-        pair, settings = self.pair, self.settings
-        tables = PairTables(pair, self.vectors, self.clock)
+        pair, settings, tables = self.pair, self.settings, self.tables
         method = settings.make_method()
         with self.clock.step("make the new tokens' rows"):
             combined = method.combine(tables.material(anchors, seed=settings.seed, placement=self.placement))

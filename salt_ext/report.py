@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from salt_ext._loader import cpu_isa
+from salt_ext.donor import TokenizerAlone
 from salt_ext.jsontext import json_text
 from salt_ext.left_out import LeftOut
 from salt_ext.outputs import write_anew
@@ -45,6 +46,7 @@ def build_report(
     facts: Mapping[str, Any],
     options: Mapping[str, Any],
     vectors: VectorSource | None,
+    stood_in: bool,
     special: Sequence[Mapping[str, Any]],
     lost_tokens: LeftOut,
     before: Mapping[str, TableFacts],
@@ -67,7 +69,8 @@ def build_report(
         method: what made the new rows.
         facts: what it tells of its own choices.
         options: what the user asked for.
-        vectors: the auxiliary vectors; None for the donor's own table.
+        vectors: the auxiliary vectors; None for the donor's own table, if it has one.
+        stood_in: whether they stood in for donor rows.
         special: the map of special tokens.
         lost_tokens: special tokens of the source that the new tokenizer lacks, by reason.
         before: facts of each vocabulary tensor of the source.
@@ -91,10 +94,11 @@ def build_report(
             "hashes": "SHA-256 of configuration and tokenizer files, and of the bytes of every table that was read; "
             "other weights are copied unread",
             "source": _model_facts(pair.source, {name: facts.sha256 for name, facts in before.items()}),
-            "donor": _model_facts(pair.donor, {} if donor is None else {"input table": donor.sha256}),
-            "auxiliary vectors": {"name": "the donor's input table"}
-            if vectors is None
-            else {"name": vectors.name, "dimensions": vectors.dim},
+            "donor": _tokenizer_facts(pair.donor)
+            if isinstance(pair.donor, TokenizerAlone)
+            else _model_facts(pair.donor, {} if donor is None else {"input table": donor.sha256}),
+            "donor rows": "the auxiliary vectors" if stood_in else None if donor is None else "the donor's input table",
+            "auxiliary vectors": _vector_facts(pair.donor, vectors),
         },
         "options": dict(options),
         "machine": {
@@ -159,6 +163,26 @@ def _model_facts(model: Model, tables: Mapping[str, str]) -> dict[str, Any]:
         "table_rows": checkpoint.rows,
         "sha256": {file.name: sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()} | dict(tables),
     }
+
+
+def _tokenizer_facts(alone: TokenizerAlone) -> dict[str, Any]:
+    """The same keys as of a model, null where there is nothing to be known."""
+    path, folder = alone.path, alone.path.is_dir()
+    files = [path / name for name in _HASHED_FILES] if folder else [path]
+    return {
+        "folder" if folder else "file": str(path),
+        "architectures": None,
+        "tokenizer": alone.vocabulary.kind,
+        "ids": alone.vocabulary.size,
+        "table_rows": None,
+        "sha256": {file.name: sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()},
+    }
+
+
+def _vector_facts(donor: Model | TokenizerAlone, vectors: VectorSource | None) -> dict[str, Any] | None:
+    if vectors is not None:
+        return {"name": vectors.name, "dimensions": vectors.dim}
+    return None if isinstance(donor, TokenizerAlone) else {"name": "the donor's input table"}
 
 
 def _support(plan: TransferPlan) -> dict[str, Any]:

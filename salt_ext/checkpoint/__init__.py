@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from salt_ext.checkpoint.config import config_rows, reserved_rows, resized_config
 from salt_ext.checkpoint.destination import check_output
-from salt_ext.checkpoint.folder import Checkpoint
+from salt_ext.checkpoint.folder import Checkpoint, model_folder
 from salt_ext.checkpoint.header import TensorInfo
+from salt_ext.checkpoint.layout import holds_weights, without_weights
 from salt_ext.checkpoint.output_files import check_write
 from salt_ext.checkpoint.padding import padded_rows, padding_multiple
 from salt_ext.checkpoint.tensors import ModelOptions, VocabularyTensors
@@ -20,9 +21,12 @@ __all__ = [
     "check_output",
     "check_write",
     "config_rows",
+    "holds_weights",
+    "model_folder",
     "padded_rows",
     "padding_multiple",
     "reserved_rows",
     "resized_config",
+    "without_weights",
     "write_checkpoint",
 ]

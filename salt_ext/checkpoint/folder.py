@@ -78,16 +78,7 @@ class Checkpoint:
             InputError: there is no such model, its configuration is missing or invalid, it has no weights in a format
                 that is read, or one of its files is truncated or corrupt.
         """
-
-        def choose_key(folder: Path, names: Collection[str]) -> str:
-            return input_key(folder, names, what=what, options=options)
-
-        folder = local_folder(
-            name_or_path,
-            what=what,
-            choose_key=choose_key if only_input else None,
-            remote_code=options.trust_remote_code,
-        )
+        folder = model_folder(name_or_path, what=what, options=options, only_input=only_input)
         try:
             require_model(folder)
             config = read_config(folder)
@@ -96,7 +87,9 @@ class Checkpoint:
             layout = find_layout(folder)
         except InputError as error:
             raise InputError(f"{what}: {error}") from error
-        chosen = choose_key(folder, layout.shards) if only_input and layout.shards is not None else None
+        chosen = None
+        if only_input and layout.shards is not None:
+            chosen = input_key(folder, layout.shards, what=what, options=options)
         try:
             return cls(folder, what, options, config, _tensors(folder, layout, chosen), layout)
         except InputError as error:
@@ -197,6 +190,26 @@ class Checkpoint:
     @cached_property
     def _skeleton(self) -> Skeleton:
         return open_skeleton(self.folder, self.tensors, what=self.what, options=self.options)
+
+
+def model_folder(
+    name_or_path: str | Path, *, what: str, options: ModelOptions = _NO_OPTIONS, only_input: bool = False
+) -> Path:
+    """The folder of a model, absolute, downloaded first where it is a hub name; see `Checkpoint.open`.
+
+    Raises:
+        InputError: there is no such folder, and no such model on the hub; or its index is not valid.
+    """
+
+    def choose_key(folder: Path, names: Collection[str]) -> str:
+        return input_key(folder, names, what=what, options=options)
+
+    return local_folder(
+        name_or_path,
+        what=what,
+        choose_key=choose_key if only_input else None,
+        remote_code=options.trust_remote_code,
+    )
 
 
 def _tensors(folder: Path, layout: Layout, chosen: str | None) -> dict[str, TensorInfo]:

@@ -27,6 +27,8 @@ _OTHERS = {
     "flax_model.msgpack": _RESAVE,
     "consolidated*": "convert with the script convert_*_weights_to_hf.py that transformers has for the model's family",
 }
+# Names of weights, whole or not, that are read or could be converted.
+_WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*", "model*.bin", *_OTHERS)
 _LONGEST_NAME = 200
 
 
@@ -62,7 +64,17 @@ def find_layout(folder: Path) -> Layout:
         if (folder / index).exists():
             return read_index(folder / index)
     require_model(folder)
-    raise InputError(f"{folder} holds neither {SINGLE_FILE} nor {INDEX_FILE}, {PICKLED_FILE} or {PICKLED_INDEX_FILE}")
+    raise InputError(without_weights(folder))
+
+
+def holds_weights(folder: Path) -> bool:
+    """Whether a folder has a file with a name of weights, in any format: a whole model, or what is left of one."""
+    return any(any(folder.glob(pattern)) for pattern in _WEIGHTS)
+
+
+def without_weights(folder: Path) -> str:
+    """What is said of a folder without weights in a format that is read."""
+    return f"{folder} holds neither {SINGLE_FILE} nor {INDEX_FILE}, {PICKLED_FILE} or {PICKLED_INDEX_FILE}"
 
 
 def require_model(folder: Path) -> None:

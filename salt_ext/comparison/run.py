@@ -25,6 +25,7 @@ from salt_ext.inspection import warnings_of
 from salt_ext.machine import cpu_threads, memory_growth
 from salt_ext.materials import PairTables
 from salt_ext.methods import Material
+from salt_ext.methods.needs import check_needs
 from salt_ext.plan import TransferPlan
 from salt_ext.progress import Clock, Watching, watched
 from salt_ext.settings import DONOR_AUX
@@ -63,7 +64,7 @@ def compare(
 
     Args:
         source: folder or hub name of the language model to move, a decoder.
-        donor: folder or hub name of the model whose tokenizer and embedding table are used.
+        donor: the model whose tokenizer and embedding table are used, or a tokenizer alone, see `salt_ext.transfer`.
         methods: "salt,salt:ridge=0.1;temperature=0.5,focus", or a list of such items.
         text: UTF-8 files in the new language, a document a line; measured on.
         adapt: tokens of the adaptation of every model; 0 for none. Rounded down to steps of 4,096.
@@ -97,6 +98,9 @@ def compare(
         with clock.step("open the models"):
             vectors = None if aux == DONOR_AUX else open_vectors(aux)
             pair = open_pair(source, donor, models)
+            tables = PairTables(pair, vectors, clock)
+            for each in chosen:
+                check_needs(each.method, tables.lack)
             anchors = match_pair(pair, level=match)
             context = context_of(pair)
         with clock.step("encode the text"):
@@ -104,7 +108,7 @@ def compare(
         training = encoded.training
         adaptation = None if training is None else Adaptation(training, adapt // TOKENS_PER_STEP, lr)
         bench = Bench(pair, anchors, encoded.held_out, context, adaptation, placed)
-        job = _Job(chosen, pair, anchors, PairTables(pair, vectors, clock), bench, clock)
+        job = _Job(chosen, pair, anchors, tables, bench, clock)
         for seed in range(seeds):
             job.run(seed)
         source_score = bench.source(encoded.held_out_of_source)
@@ -129,7 +133,7 @@ def compare(
         "seconds": {name: round(value, 2) for name, value in clock.seconds.items()},
         "seconds_in_all": round(time.perf_counter() - begun, 2),
     }
-    warnings = tuple(dict.fromkeys((*warnings_of(pair, anchors), *encoded.warnings, *job.warnings)))
+    warnings = tuple(dict.fromkeys((*warnings_of(pair, anchors), *encoded.warnings, *tables.warnings, *job.warnings)))
     rows = tuple(Row(label, {key: tuple(of) for key, of in found.items()}) for label, found in job.figures.items())
     return Comparison(rows, source_score.bits_per_byte, facts, warnings)
 

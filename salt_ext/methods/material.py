@@ -52,6 +52,7 @@ class Material:
         read_donor: gives floating [target.size or more, h_t], the donor's row of each target token; zeros mean none.
         read_auxiliary: gives floating [target.size or more, D], its auxiliary vector; zeros mean none.
         read_source: gives floating [source.size or more, h_s], the source's input table.
+        stands_in: whether `read_donor` gives the auxiliary vectors, for want of a donor's table.
         source_tokenizer: of the source.
         target_tokenizer: of the new model.
         swapped: two ids of the target whose tokens changed places since anything else was made of its tokenizer.
@@ -66,6 +67,7 @@ class Material:
     read_donor: Callable[[], Tensor]
     read_auxiliary: Callable[[], Tensor]
     read_source: Callable[[], Tensor]
+    stands_in: bool = False
     source_tokenizer: PreTrainedTokenizerBase | None = None
     target_tokenizer: PreTrainedTokenizerBase | None = None
     swapped: tuple[int, int] | None = None
@@ -78,7 +80,7 @@ class Material:
         """The donor's row of each target token, floating [target.size or more, h_t].
 
         Raises:
-            InputError: the table has too few rows.
+            InputError: the table has too few rows; or there is none, nor auxiliary vectors in its place.
         """
         return _checked(self.read_donor(), "donor table", self.target.size)
 
@@ -87,7 +89,7 @@ class Material:
         """The auxiliary vector of each target token, floating [target.size or more, D].
 
         Raises:
-            InputError: the table has too few rows.
+            InputError: the table has too few rows; or there is none, nor a donor's table in its place.
         """
         return _checked(self.read_auxiliary(), "auxiliary vectors", self.target.size)
 

@@ -65,7 +65,7 @@ def find_neighbours(
         tables: [target.size or more, any], each of which a new token needs a row of that is not zero.
         keys: one of them, which an anchor needs a row of that is not zero.
         method: its name, for the message.
-        row: what a row of `keys` is called, likewise.
+        row: what a row of `keys` is called, likewise; where vectors stand in for donor rows, it is one of them.
 
     Raises:
         InputError: fewer than two anchors can serve.
@@ -76,6 +76,7 @@ def find_neighbours(
         new = new[nonzero_rows(table, size)[new]]
     usable = material.text_anchors & nonzero_rows(keys, size)[anchors.target_ids]
     if len(new) and usable.sum() < MINIMUM_KEYS:
+        row = "an auxiliary vector" if material.stands_in else row
         found = ", ".join(f"{count} {kind}" for kind, count in anchors.counts().items()) or "none at all"
         raise InputError(
             f"source and donor share too few tokens: {len(anchors)} anchors ({found}), of which {usable.sum()} are "

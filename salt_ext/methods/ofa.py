@@ -54,6 +54,11 @@ class Ofa:
         if self.vectors is not None:
             check_spec(self.vectors)
 
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """No auxiliary vectors where the method has its own."""
+        return self.info.needs if self.vectors is None else ()
+
     def combine(self, material: Material) -> Combinations:
         """New tokens with a vector are made, the others left.
 

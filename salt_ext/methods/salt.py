@@ -261,8 +261,9 @@ class Salt:
         width, sizes = material.donor.shape[1], torch.from_numpy(combined.lengths[combined.lengths > 0])
         if self.ridge > 0 or not len(sizes) or _DIMENSIONS_PER_NEIGHBOUR * int(sizes.median()) < width:
             return ()
+        whose = "the vectors'" if material.stands_in else "the donor's"
         return (
-            f"a new token has {int(sizes.median())} neighbours (median) for the donor's {width} dimensions: a fit this "
+            f"a new token has {int(sizes.median())} neighbours (median) for {whose} {width} dimensions: a fit this "
             "tight follows noise; --ridge 0.1 or a lower --temperature helps",
         )
 

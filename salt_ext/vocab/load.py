@@ -1,4 +1,4 @@
-"""Open a tokenizer from a local folder or by its hub name."""
+"""Open a tokenizer from a local folder or file, or by its hub name."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from salt_ext.errors import InputError, is_panic
 from salt_ext.paths import expanded, require_plain_files
 from salt_ext.vocab.families import backend_of
 from salt_ext.vocab.growth import check_growth, parts_of
-from salt_ext.vocab.packages import missing_packages
+from salt_ext.vocab.packages import damaged_model, missing_packages
 from salt_ext.vocab.rust import PanicReport
+from salt_ext.vocab.single_file import EXPECTED, as_folder, is_tokenizer_file
 
 # Files that hold a vocabulary; tokenizer_config.json alone does not, and would load as an empty tokenizer.
 _VOCABULARY_FILES = ("tokenizer.json", "tekken.json", "vocab.*", "*.model", "*.spm", "*.tiktoken")
@@ -34,15 +35,23 @@ def load_tokenizer(name_or_path: str | Path, *, trust_remote_code: bool = False)
     """Open a fast tokenizer.
 
     Args:
-        name_or_path: a folder with tokenizer files, or a name on the model hub.
+        name_or_path: a folder with tokenizer files, a tokenizer.json, a SentencePiece model (.model, .spm), or a name
+            on the model hub.
         trust_remote_code: whether Python code that comes with it may run.
 
     Raises:
-        InputError: no such folder, no tokenizer files in it, a tokenizer that cannot be read, or only a slow one.
+        InputError: no such folder or file, no tokenizer in it, one that cannot be read, or only a slow one.
     """
     name = str(name_or_path)
-    folder = expanded(name)
-    local = os.path.exists(folder) or isinstance(name_or_path, Path) or _looks_like_a_path(name)
+    path = expanded(name)
+    if is_tokenizer_file(path):
+        with as_folder(path) as folder:
+            return _load(name, folder, local=True, trust_remote_code=trust_remote_code)
+    local = os.path.exists(path) or isinstance(name_or_path, Path) or _looks_like_a_path(name)
+    return _load(name, path, local=local, trust_remote_code=trust_remote_code)
+
+
+def _load(name: str, folder: Path, *, local: bool, trust_remote_code: bool) -> PreTrainedTokenizerBase:
     if local:
         _check_folder(folder)
     try:
@@ -55,16 +64,20 @@ def load_tokenizer(name_or_path: str | Path, *, trust_remote_code: bool = False)
             check_growth(_parts(backend), name)
             _try_out(tokenizer)
     except InputError as error:
-        if local and (advice := missing_packages(folder)) is not None:
+        if local and (advice := _cause(folder)) is not None:
             raise InputError(f"tokenizer of {name}: cannot be read: {advice}") from error
         raise
     except BaseException as error:  # the library raises bare Exceptions, and what is none where its Rust part panics
         if not isinstance(error, Exception) and not is_panic(error):
             raise
-        reason = missing_packages(folder) if local else None
+        reason = _cause(folder) if local else None
         reason = reason or next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InputError(f"tokenizer of {name}: cannot be read: {reason:.300}") from error
     return tokenizer
+
+
+def _cause(folder: Path) -> str | None:
+    return missing_packages(folder) or damaged_model(folder)
 
 
 def _parts(backend: Tokenizer) -> dict[str, Any]:
@@ -102,7 +115,7 @@ def _check_folder(folder: Path) -> None:
     if not os.path.exists(folder):
         raise InputError(f"tokenizer folder {folder} does not exist")
     if not folder.is_dir():
-        raise InputError(f"tokenizer folder {folder} is a file; expected a folder with tokenizer files")
+        raise InputError(f"tokenizer {folder} is a file; expected {EXPECTED}")
     if not any(any(folder.glob(pattern)) for pattern in _VOCABULARY_FILES):
         raise InputError(f"folder {folder} has no vocabulary file; expected tokenizer.json or tokenizer.model")
     require_plain_files(folder, "tokenizer")

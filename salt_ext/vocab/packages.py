@@ -1,4 +1,4 @@
-"""Which package is missing where a tokenizer cannot be opened: transformers names the last one that it tried."""
+"""Why a tokenizer cannot be opened, a missing package or a damaged file: transformers names the last that it tried."""
 
 from __future__ import annotations
 
@@ -24,6 +24,23 @@ def missing_packages(folder: Path) -> str | None:
             if missing:
                 these = " and ".join(missing)
                 return f"to read {file.name}, {these} must be installed: pip install {' '.join(missing)}"
+    return None
+
+
+def damaged_model(folder: Path) -> str | None:
+    """Which SentencePiece model of a folder is none; None where there is no such, or another file is read."""
+    if (folder / "tokenizer.json").exists() or not _installed("sentencepiece"):
+        return None
+    from sentencepiece import SentencePieceProcessor
+
+    for file in sorted((*folder.glob("*.model"), *folder.glob("*.spm"))):
+        if not _holds_ranks(file):
+            try:
+                whole = bool(content := file.read_bytes()) and SentencePieceProcessor(model_proto=content) is not None
+            except (OSError, RuntimeError):
+                whole = False
+            if not whole:
+                return f"{file.name} is no SentencePiece model, or not a whole one"
     return None
 
 
