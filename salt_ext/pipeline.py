@@ -168,8 +168,7 @@ def transfer(
             require_text(output)
             vectors = None if aux == DONOR_AUX else open_vectors(aux)
             pair = open_pair(source, donor, settings.models)
-            tables = PairTables(pair, vectors, clock)
-            check_needs(settings.make_method(), tables.lack)
+            check_needs(settings.make_method(), (tables := PairTables(pair, vectors, clock)).lack)
             inputs = [pair.donor.path, *settings.input_paths()]
             resolved = check_write(pair.source.checkpoint, Path(output), inputs=inputs, force=force)
         return _Job(settings, pair, vectors, tables, resolved, clock, Placement(settings.torch_device())).run(
@@ -200,8 +199,8 @@ class _Job:
         with clock.step("read the source's tables"):
             before = _examine_source(self.pair.source)
         combined, plan, donor = self._plan(anchors, rows)
-        warnings = [*warnings_of(self.pair, anchors), *configs.warnings, *combined.warnings]
-        warnings += [*self.tables.warnings, *llama_cpp_warnings(new.tokenizer)]
+        warnings = [*warnings_of(self.pair, anchors), *configs.warnings, *self.tables.warnings, *combined.warnings]
+        warnings += llama_cpp_warnings(new.tokenizer)
         after: dict[str, Tensor] = {}
         written: dict[str, Any] = {}
 
@@ -259,10 +258,9 @@ class _Job:
 
     def _plan(self, anchors: Anchors, rows: int) -> tuple[Combinations, TransferPlan, TableFacts | None]:
         """What the method makes, the plan of all rows, and what is known of the donor's table where it was read."""
-        pair, settings, tables = self.pair, self.settings, self.tables
-        method = settings.make_method()
+        pair, settings, method = self.pair, self.settings, self.settings.make_method()
         with self.clock.step("make the new tokens' rows"):
-            combined = method.combine(tables.material(anchors, seed=settings.seed, placement=self.placement))
+            combined = method.combine(self.tables.material(anchors, seed=settings.seed, placement=self.placement))
         plan = assemble_plan(
             combined,
             anchors,
@@ -277,7 +275,7 @@ class _Job:
                 "source_tokens": report.readable_tokens(pair.source.vocabulary),
             },
         )
-        return combined, plan, tables.donor_facts
+        return combined, plan, self.tables.donor_facts
 
     def _run_both(self, folder: Path, anchors: Anchors, plan: TransferPlan) -> str:
         """One forward pass of both models; copied text tokens only, since special ones may change what is computed."""

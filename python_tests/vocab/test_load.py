@@ -65,9 +65,28 @@ def test_no_such_folder(tmp_path) -> None:
             load_tokenizer(name)
 
 
-def test_a_file_is_no_folder(folder) -> None:
-    with pytest.raises(InputError, match=r"tokenizer\.json is a file; expected a folder"):
-        load_tokenizer(folder / "tokenizer.json")
+def test_a_file_alone(folder, trained, sentences, tmp_path) -> None:
+    """By its name in its folder, and by any name elsewhere."""
+    elsewhere = tmp_path / "mine.json"
+    elsewhere.write_bytes((folder / "tokenizer.json").read_bytes())
+    for file in (folder / "tokenizer.json", elsewhere):
+        tokenizer = load_tokenizer(file)
+        for text in sentences:
+            assert tokenizer.encode(text) == trained["byte-level"].tokenizer.encode(text)
+    assert load_tokenizer(folder / "tokenizer.json").eos_token == "</s>"
+
+
+def test_files_that_are_no_tokenizer(folder, tmp_path) -> None:
+    with pytest.raises(InputError, match=r"tokenizer_config\.json defines no tokenizer"):
+        load_tokenizer(folder / "tokenizer_config.json")
+    (tmp_path / "vocab.txt").write_text("a")
+    with pytest.raises(InputError, match=r"vocab\.txt is a file; expected a folder with tokenizer files, a tokenizer"):
+        load_tokenizer(tmp_path / "vocab.txt")
+    pytest.importorskip("sentencepiece")
+    for content in (b"", b"text", b"\n\x20cut"):
+        (tmp_path / "cut.model").write_bytes(content)
+        with pytest.raises(InputError, match=r"cut\.model: cannot be read: .* is no SentencePiece model"):
+            load_tokenizer(tmp_path / "cut.model")
 
 
 def test_folder_without_a_vocabulary(tmp_path) -> None:
