@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 import salt_ext
 from salt_ext import cli
@@ -149,6 +150,21 @@ def test_files_that_are_no_tokenizer(source, donor, tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             inspect(source, path)
+
+
+def test_without_a_single_anchor(source, tmp_path):
+    """Only a method that has to learn from anchors fails, as with a model; pieces need none."""
+    words = ["<odd>", "日", "月", "水", "火"]
+    inner = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<odd>"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    transformers.PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<odd>").save_pretrained(tmp_path / "alone")
+    (tmp_path / "words.vec").write_text("4 2\n日 1 0\n月 0 1\n水 1 1\n火 1 2\n", encoding="utf-8")
+    aux = f"vectors:{tmp_path / 'words.vec'}"
+    with pytest.raises(InputError, match=r"share too few tokens: .* of which 0 are text with an auxiliary vector"):
+        salt_ext.transfer(source, tmp_path / "alone", tmp_path / "out", method="global", aux=aux)
+    made = salt_ext.transfer(source, tmp_path / "alone", tmp_path / "out", method="subword")
+    assert made.report["rows"]["regressed"] == 4
+    assert any("0 of " in warning and "are anchors" in warning for warning in made.report["warnings"])
 
 
 @pytest.mark.parametrize("name", ["focus-de-bpe-50k", "focus-de-xlmr-unigram-30k", "mistral-v1/tokenizer.model"])
