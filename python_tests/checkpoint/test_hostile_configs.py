@@ -17,7 +17,7 @@ from transformers import integrations
 
 from salt_ext.checkpoint import Checkpoint
 from salt_ext.checkpoint.limits import TooLargeError, bounded_building
-from salt_ext.comparison.quality import Bench, context_of
+from salt_ext.comparison.body import Body
 from salt_ext.errors import InputError
 from salt_ext.evaluate import TokenStream
 from salt_ext.forward import forward_check
@@ -137,6 +137,6 @@ def test_a_comparison_fetches_no_kernel(make_checkpoint, fetched):
     _edit(folder, "attn_implementation", "someone/something")
     pair: Any = SimpleNamespace(source=SimpleNamespace(checkpoint=Checkpoint.open(folder)))
     text = TokenStream(torch.arange(9, 40), torch.ones(31, dtype=torch.bool), bytes=31, altered=0)
-    bench = Bench(pair, None, text, context_of(pair), None, torch.device("cpu"))  # type: ignore[arg-type]
-    assert bench.source(text).tokens == 31
+    body = Body.open(pair, None, device=torch.device("cpu"))  # type: ignore[arg-type]
+    assert body.source(text).tokens == 31
     assert fetched == []

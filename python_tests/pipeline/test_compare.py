@@ -11,7 +11,7 @@ import transformers
 import salt_ext
 from salt_ext import cli
 from salt_ext.errors import InputError
-from salt_ext.evaluate import measure
+from salt_ext.evaluate import measure_stream, token_stream
 from salt_ext.inputs import PairOptions
 from salt_ext.vocab import load_tokenizer
 
@@ -87,14 +87,16 @@ def test_bits_per_byte_are_those_of_a_transferred_model(kind, source, untied_sou
     old = source if kind == "tied" else untied_source
     found = salt_ext.compare(old, donor, "salt", text=[texts[0]])
     salt_ext.transfer(old, donor, tmp_path / "out")
-    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
     lines = texts[0].read_text(encoding="utf-8").splitlines()
-    expected = measure(model, load_tokenizer(tmp_path / "out"), lines, context=64)
-    assert found.rows[0].figures["bits_per_byte"] == pytest.approx((expected.bits_per_byte,), rel=1e-6)
-    own = transformers.AutoModelForCausalLM.from_pretrained(old, dtype=torch.float32)
-    assert found.source_bits_per_byte == pytest.approx(
-        measure(own, load_tokenizer(old), lines, context=64).bits_per_byte, rel=1e-6
-    )
+
+    def by_hand(folder):
+        model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        stream = token_stream(load_tokenizer(folder), lines)
+        dtype = getattr(torch, found.facts["dtype"])
+        return measure_stream(model, stream, context=64, dtype=dtype).bits_per_byte
+
+    assert found.rows[0].figures["bits_per_byte"] == pytest.approx((by_hand(tmp_path / "out"),), rel=1e-6)
+    assert found.source_bits_per_byte == pytest.approx(by_hand(old), rel=1e-6)
 
 
 def test_every_method_reads_the_same_batches_in_the_same_order(source, donor, texts, monkeypatch):

@@ -13,9 +13,10 @@ from typing import Any, get_args
 import torch
 import transformers
 
+from salt_ext.comparison.body import Body
 from salt_ext.comparison.chosen import Chosen, choose_methods
 from salt_ext.comparison.heldout import FOLDS, choose_folds, held_out_score
-from salt_ext.comparison.quality import TOKENS_PER_STEP, Adaptation, Bench, context_of
+from salt_ext.comparison.quality import TOKENS_PER_STEP, Adaptation, Bench
 from salt_ext.comparison.result import Comparison, Row
 from salt_ext.comparison.texts import Texts, read_texts
 from salt_ext.device import AUTO, Placement, choose_device
@@ -102,16 +103,16 @@ def compare(
             for each in chosen:
                 check_needs(each.method, tables.lack)
             anchors = match_pair(pair, level=match)
-            context = context_of(pair)
+            body = Body.open(pair, anchors, device=placed)
         with clock.step("encode the text"):
-            encoded = texts.encode(pair, context=context)
+            encoded = texts.encode(pair, context=body.context)
         training = encoded.training
         adaptation = None if training is None else Adaptation(training, adapt // TOKENS_PER_STEP, lr)
-        bench = Bench(pair, anchors, encoded.held_out, context, adaptation, placed)
+        bench = Bench(body, encoded.held_out, adaptation)
         job = _Job(chosen, pair, anchors, tables, bench, clock)
         for seed in range(seeds):
             job.run(seed)
-        source_score = bench.source(encoded.held_out_of_source)
+        source_score = body.source(encoded.held_out_of_source)
     facts = {
         "source": str(source),
         "donor": str(donor),
@@ -122,8 +123,9 @@ def compare(
         "left_out": job.left_out,
         "seeds": list(range(seeds)),
         "text": texts.facts | {"bytes": encoded.held_out.bytes, "tokens": int(encoded.held_out.counted.sum())},
-        "adaptation": _adaptation_facts(adaptation, texts, context),
-        "context": context,
+        "adaptation": _adaptation_facts(adaptation, texts, body.context),
+        "context": body.context,
+        "dtype": str(body.dtype).removeprefix("torch."),
         "device": str(placed),
         "versions": {
             "python": platform.python_version(),
@@ -179,7 +181,7 @@ class _Job:
     left_out: int = 0
 
     def run(self, seed: int) -> None:
-        placement = Placement(self.bench.device)
+        placement = Placement(self.bench.body.device)
         material = self.tables.material(self.anchors, seed=seed, placement=placement)
         folds = choose_folds(self.anchors, material.text_anchors, seed=seed)
         self.new_tokens, self.left_out = len(material.new), FOLDS * len(folds[0])

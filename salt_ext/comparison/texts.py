@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from salt_ext.errors import InputError
-from salt_ext.evaluate import TokenStream, token_stream
 from salt_ext.inputs import Pair
+from salt_ext.streams import TokenStream, token_stream
 from salt_ext.textfile import read_lines
 
 # A token of most texts is shorter.
