@@ -95,7 +95,7 @@ class Prior:
             ids = made[first : first + _BLOCK]
             begin, end = np.searchsorted(local.rows, [first, first + len(ids)]).tolist()
             blocks.append(self._corrected(local.part(begin, end), first, ids, keys).merged())
-        entries = joined([*blocks, self._guesses(alone, len(made))])
+        entries = joined([*blocks, self.guesses(alone, len(made))])
         return replace(
             combined,
             target_ids=np.concatenate([made, alone]),
@@ -112,17 +112,17 @@ class Prior:
         told = self.known[ids][local.rows - first]
         serves = local.part_of(~told | self.known[key_targets[local.columns]])
         errors = local.part_of(told)
-        guesses = self._guesses(key_targets[errors.columns])
+        guesses = self.guesses(key_targets[errors.columns])
         return joined(
             [
-                self._guesses(ids, first),
+                self.guesses(ids, first),
                 Entries(serves.rows, key_sources[serves.columns], serves.values),
                 Entries(errors.rows[guesses.rows], guesses.columns, -errors.values[guesses.rows] * guesses.values),
             ]
         )
 
-    def _guesses(self, ids: Ints, first: int = 0) -> Entries:
-        """The guesses at some tokens, numbered from `first`."""
+    def guesses(self, ids: Ints, first: int = 0) -> Entries:
+        """The guesses at some tokens, numbered from `first`; none for those of which nothing is known."""
         sizes = self.crow[ids + 1] - self.crow[ids]
         before = sizes.cumsum() - sizes
         places = np.repeat(self.crow[ids] - before, sizes) + np.arange(sizes.sum())

@@ -25,6 +25,7 @@ _BUILT_IN = {
     "omp": "omp:Omp",
     "interpolate": "interpolate:Interpolate",
     "subword": "subword:Subword",
+    "subword-map": "subword_map:SubwordMap",
     "trans-tokenization": "trans_tokenization:TransTokenization",
     "global": "global_map:GlobalMap",
     "mean": "mean:Mean",

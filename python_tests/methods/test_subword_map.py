@@ -1,0 +1,104 @@
+"""Pieces corrected by one map of what they miss, against dense algebra in float64."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from salt_ext.errors import InputError
+from salt_ext.methods import make_method
+from salt_ext.methods.prior import Prior
+from salt_ext.methods.subword_map import SubwordMap
+from salt_ext.plan import Provenance
+
+from .conftest import Array, World, close, make_anchors
+
+ANCHORS, NEW = 30, 12
+NO_ROW, UNKNOWN, UNKNOWN_ANCHOR, ZERO_ANCHOR = 35, 37, 5, 8
+PLAIN = {"drop_anchors": "none"}
+
+
+def guess(monkeypatch: pytest.MonkeyPatch, guesses: Array) -> None:
+    rows, columns = guesses.nonzero()
+    prior = Prior(np.searchsorted(rows, np.arange(len(guesses) + 1)), columns, guesses[rows, columns])
+    monkeypatch.setattr(Prior, "of", lambda *_given: prior)
+
+
+@pytest.fixture
+def scene(monkeypatch) -> tuple[World, Array]:
+    """A world and guesses as a dense matrix, up to four source tokens for each target token, none for two of them."""
+    world = World(ANCHORS, NEW)
+    world.donor[[NO_ROW, ZERO_ANCHOR]] = 0
+    generator = np.random.default_rng(6)
+    guesses = np.zeros((world.target.size, world.source.size))
+    for token in range(1, world.target.size):
+        chosen = generator.choice(np.arange(1, world.source.size), size=1 + token % 4, replace=False)
+        guesses[token, chosen] = generator.dirichlet(np.ones(len(chosen)))
+    guesses[[UNKNOWN, UNKNOWN_ANCHOR]] = 0
+    guess(monkeypatch, guesses)
+    return world, guesses
+
+
+def corrected(world: World, guesses: Array, ridge: float) -> Array:
+    """The formula: ridge as rows of the system, over the anchors with a row and a guess."""
+    table, donor = world.table.astype(np.float64), world.donor.astype(np.float64)
+    keys = np.setdiff1d(np.arange(1, 1 + ANCHORS), [UNKNOWN_ANCHOR, ZERO_ANCHOR])
+    wrong = table[world.source_ids[keys - 1]] - guesses[keys] @ table
+    centre, mean = donor[keys].mean(axis=0), wrong.mean(axis=0)
+    spread = donor[keys] - centre
+    damping = np.sqrt(ridge * np.mean(np.sum(spread**2, axis=0)))
+    system = np.vstack([spread, damping * np.eye(donor.shape[1])])
+    solution = np.linalg.lstsq(
+        system, np.vstack([wrong - mean, np.zeros((donor.shape[1], table.shape[1]))]), rcond=None
+    )
+    return guesses @ table + mean + (donor - centre) @ solution[0]
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.1, 3.0])
+def test_the_formula(scene, ridge):
+    world, guesses = scene
+    combined = SubwordMap(ridge=ridge, **PLAIN).combine(world.material())
+    found, expected = world.rows(combined), corrected(world, guesses, ridge)
+    expected[NO_ROW] = guesses[NO_ROW] @ world.table
+    expected[UNKNOWN] = world.table.astype(np.float64).mean(axis=0)
+    close(found[world.made], expected[world.made], 1e-4)
+    assert np.array_equal(found[world.keys], world.shared())
+    assert combined.rest is Provenance.AVERAGED
+
+
+def test_guesses_that_are_right_are_kept(scene, monkeypatch):
+    """Where every anchor's pieces make its row, there is nothing to correct."""
+    world, guesses = scene
+    others = np.setdiff1d(np.arange(1, world.source.size), world.source_ids)
+    guesses[:] = 0
+    guesses[1:, others[:2]] = 0.5
+    guess(monkeypatch, guesses)
+    world.table[world.source_ids] = guesses[1 : 1 + ANCHORS] @ world.table
+    found = world.rows(SubwordMap(**PLAIN).combine(world.material()))
+    close(found[world.made], (guesses @ world.table)[world.made], 1e-5)
+
+
+def test_doubtful_anchors_explain_nothing(scene):
+    """An anchor whose source row is far out is copied, and no other row knows of it."""
+    world, _ = scene
+    world.table[world.source_ids[2]] *= 1e4
+    material = replace(world.material(), read_source=lambda: torch.from_numpy(world.table))
+    combined = make_method("subword-map").combine(material)
+    assert combined.facts["dropped_anchors"]["undertrained"]["count"] >= 1
+    assert np.abs(world.rows(combined)[world.made][: UNKNOWN - ANCHORS - 1]).max() < 100
+
+
+def test_bad_input(scene):
+    world, _ = scene
+    with pytest.raises(InputError, match=r"ridge is -1\.0, expected a finite number of at least 0"):
+        SubwordMap(ridge=-1.0)
+    with pytest.raises(InputError, match="norms is 'all', expected kept or factor or row"):
+        SubwordMap(norms="all")
+    with pytest.raises(InputError, match="drop_anchors is 'some'"):
+        SubwordMap(drop_anchors="some")
+    world.pairs = make_anchors({0: (0, "special")})
+    with pytest.raises(InputError, match="at least one anchor"):
+        SubwordMap(**PLAIN).combine(world.material())
