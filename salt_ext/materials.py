@@ -112,6 +112,7 @@ class PairTables:
             source_tokenizer=pair.source.tokenizer,
             target_tokenizer=pair.target.tokenizer,
             swapped=pair.target.swapped,
+            tied=pair.source.checkpoint.vocabulary_tensors().tied,
             seed=seed,
             placement=placement or Placement(),
             progress=self._clock.advance,

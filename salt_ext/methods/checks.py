@@ -20,6 +20,12 @@ def check_not_negative(name: str, value: float) -> None:
         raise InputError(f"{name} is {value}, expected a finite number of at least 0")
 
 
+def check_share(name: str, value: float) -> None:
+    """Raises InputError unless a number lies between 0 and 1, both included."""
+    if not 0 <= value <= 1:
+        raise InputError(f"{name} is {value}, expected a number from 0 to 1")
+
+
 def check_count(name: str, value: int) -> None:
     """Raises InputError unless a number is whole and at least 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:

@@ -56,6 +56,7 @@ class Material:
         source_tokenizer: of the source.
         target_tokenizer: of the new model.
         swapped: two ids of the target whose tokens changed places since anything else was made of its tokenizer.
+        tied: whether the source's input table makes its outputs, too.
         seed: of everything that is drawn.
         placement: where the ops run; tables and plan lie on the CPU.
         progress: told (tokens done, tokens in all).
@@ -71,6 +72,7 @@ class Material:
     source_tokenizer: PreTrainedTokenizerBase | None = None
     target_tokenizer: PreTrainedTokenizerBase | None = None
     swapped: tuple[int, int] | None = None
+    tied: bool = False
     seed: int = 0
     placement: Placement = field(default_factory=Placement)
     progress: Callable[[int, int], None] | None = None

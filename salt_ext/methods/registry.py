@@ -26,6 +26,8 @@ _BUILT_IN = {
     "interpolate": "interpolate:Interpolate",
     "subword": "subword:Subword",
     "subword-map": "subword_map:SubwordMap",
+    "transplant-vocab": "transplant_vocab:TransplantVocab",
+    "token-adapt": "token_adapt:TokenAdapt",
     "trans-tokenization": "trans_tokenization:TransTokenization",
     "global": "global_map:GlobalMap",
     "mean": "mean:Mean",

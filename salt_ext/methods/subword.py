@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from salt_ext.errors import InputError
 from salt_ext.methods.assembly import Combinations
-from salt_ext.methods.checks import check_choice
+from salt_ext.methods.checks import check_choice, check_share
 from salt_ext.methods.material import Material, MethodInfo
+from salt_ext.methods.piece_weights import DECAY, Ints, Kind, characters_of, piece_weights
 from salt_ext.vectors.pieces import form_cutter
 from salt_ext.vocab import Form
 from salt_ext.vocab.families import backend_of
 from salt_ext.vocab.rust import rust_errors
 
-Input = Literal["mean", "last"]
-Head = Literal["mean", "decayed"]
-# AdaptiVocab's factor from one piece to the next.
-_DECAY = 0.5
 _TOLD_EVERY = 1024
 
 
@@ -33,13 +30,17 @@ class Subword:
     unknown one is left to the rest.
 
     Attributes:
-        input: "mean" as published; "last": the last piece alone, which is what a model has read when it goes on.
-        head: "mean" as published; "decayed": each piece half as much as the one before it, since a head must foresee
-            the first one (Nakash et al. 2025, AdaptiVocab). Tokensurgeon's weighted mean has the same thought, but
-            gives the first piece most in the input table and least in the head, against its own comment.
+        input: the weights in the input table. "mean" as published; "first" or "last": that piece alone, the last one
+            being what a model has read when it goes on; "decayed": each piece `decay` times as much as the one before
+            it; "rising": as the one behind it; "length": as many characters as it has, the space of its word included.
+        head: the weights in an untied head, of the same choice; a tied table has those of the input. "mean" as
+            published; "decayed", with 0.5, because a head must foresee the first piece (Nakash et al. 2025,
+            AdaptiVocab). Tokensurgeon's weighted mean has the same thought, but gives the first piece most in the input
+            table and least in the head, against its own comment.
+        decay: the factor from one piece to the next, 0 to 1.
 
     Raises:
-        InputError: a word is none of the choices.
+        InputError: a word is none of the choices, or the factor is out of range.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -49,12 +50,14 @@ class Subword:
         cost="one tokenization of the vocabulary",
     )
 
-    input: Input = "mean"
-    head: Head = "mean"
+    input: Kind = "mean"
+    head: Kind = "mean"
+    decay: float = DECAY
 
     def __post_init__(self) -> None:
-        check_choice("input", self.input, get_args(Input))
-        check_choice("head", self.head, get_args(Head))
+        check_choice("input", self.input, get_args(Kind))
+        check_choice("head", self.head, get_args(Kind))
+        check_share("decay", self.decay)
 
     def combine(self, material: Material) -> Combinations:
         """New tokens with at least one piece are made, the others left.
@@ -62,25 +65,50 @@ class Subword:
         Raises:
             InputError: the source's tokenizer is missing or slow.
         """
-        cut = source_cutter(material)
-        new, pieces = material.new, []
-        with rust_errors(material.source.name):
-            for number, target_id in enumerate(new.tolist(), start=1):
-                form = material.target.forms[target_id]
-                pieces.append([] if form is None else cut(form))
-                if material.progress is not None and (number % _TOLD_EVERY == 0 or number == len(new)):
-                    material.progress(number, len(new))
-        lengths = np.array([len(found) for found in pieces], dtype=np.int64)
-        head = _decayed(lengths) if self.head == "decayed" else _mean(lengths)
-        values = _last(lengths) if self.input == "last" else _mean(lengths)
-        return Combinations(
-            target_ids=new,
-            lengths=lengths,
-            source_ids=np.array([number for found in pieces for number in found], dtype=np.int64),
-            values=values,
-            head_values=None if self.input == self.head == "mean" else head,
-            facts={"pieces_per_token": float(lengths.mean()) if len(lengths) else 0.0},
-        )
+        return combine_pieces(material, input_kind=self.input, head_kind=self.head, decay=self.decay)
+
+
+def combine_pieces(material: Material, *, input_kind: Kind, head_kind: Kind, decay: float) -> Combinations:
+    """The new tokens as weighted sums of their pieces, see `Subword`.
+
+    Raises:
+        InputError: the source's tokenizer is missing or slow.
+    """
+    lengths, pieces = cut_tokens(material, material.new)
+    characters = characters_of(material.source)[pieces]
+
+    def weigh(kind: Kind) -> npt.NDArray[np.float32]:
+        return piece_weights(kind, lengths, characters, decay=decay).astype(np.float32)
+
+    return Combinations(
+        target_ids=material.new,
+        lengths=lengths,
+        source_ids=pieces,
+        values=weigh(input_kind),
+        head_values=None if input_kind == head_kind else weigh(head_kind),
+        facts={"pieces_per_token": float(lengths.mean()) if len(lengths) else 0.0},
+    )
+
+
+def cut_tokens(material: Material, ids: Ints) -> tuple[Ints, Ints]:
+    """How many source tokens the text of each token is cut into, and their ids one after the other: int64, int64.
+
+    Args:
+        material: of the method, which is told of the progress.
+        ids: int64 [n], target ids; one without a form has no piece.
+
+    Raises:
+        InputError: the source's tokenizer is missing or slow.
+    """
+    cut, pieces = source_cutter(material), list[list[int]]()
+    with rust_errors(material.source.name):
+        for number, target_id in enumerate(ids.tolist(), start=1):
+            form = material.target.forms[target_id]
+            pieces.append([] if form is None else cut(form))
+            if material.progress is not None and (number % _TOLD_EVERY == 0 or number == len(ids)):
+                material.progress(number, len(ids))
+    lengths = np.array([len(found) for found in pieces], dtype=np.int64)
+    return lengths, np.array([number for found in pieces for number in found], dtype=np.int64)
 
 
 def source_cutter(material: Material) -> Callable[[Form], list[int]]:
@@ -92,19 +120,3 @@ def source_cutter(material: Material) -> Callable[[Form], list[int]]:
     if material.source_tokenizer is None:
         raise InputError("texts are cut with the source's tokenizer: pass source_tokenizer")
     return form_cutter(material.source, backend_of(material.source_tokenizer, material.source.name))
-
-
-def _mean(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    return (1 / np.repeat(lengths, lengths)).astype(np.float32)
-
-
-def _last(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    values = np.zeros(lengths.sum(), dtype=np.float32)
-    values[lengths.cumsum()[lengths > 0] - 1] = 1
-    return values
-
-
-def _decayed(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    places = np.arange(lengths.sum()) - np.repeat(lengths.cumsum() - lengths, lengths)
-    totals = (1 - _DECAY ** np.repeat(lengths, lengths)) / (1 - _DECAY)
-    return (_DECAY**places / totals).astype(np.float32)
