@@ -102,7 +102,7 @@ def transfer(
             of either, a tokenizer.json, or a SentencePiece model (.model). Without embeddings, a method that needs them
             takes the vectors of `aux` in their place, and is refused where there are none.
         output: the folder to make.
-        method: how new rows are made, one of `salt_ext.methods.method_names()`.
+        method: how new rows are made, one of `salt_ext.methods.method_names()`; see `Salt` for what to expect.
         options: of the method, by name, such as {"ridge": 0.1}; see its class.
         aux: the auxiliary vectors that choose each new token's neighbours: "donor" (the donor's own table),
             "fasttext:FILE.bin" or "vectors:FILE", see `open_vectors`.

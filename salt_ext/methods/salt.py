@@ -50,6 +50,10 @@ _BLOCK = 4096
 class Salt:
     """The paper's regression, the numbers that it leaves open, and what goes beyond it; the defaults are the paper's.
 
+    As published it is linear: weights that do not add up to 1 lose the large part that a real model's rows have in
+    common, and SmolLM2-135M with its rows starts worse than with the mean row (4.84 to 3.15 bits per byte of German).
+    With prior="subword", ridge=3 and similarity="mean" it starts at 2.28; `SubwordMap` does so, too.
+
     Attributes:
         temperature: of the sparsemax, above 0; a small one leaves few neighbours.
         rcond: singular values at or below rcond times the largest count as zero; None for max(k, h) * eps.
