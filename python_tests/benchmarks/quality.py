@@ -50,9 +50,7 @@ def main() -> int:
             donor,
             place / SALT,
             aux=options.aux,
-            temperature=options.temperature,
-            rcond=options.rcond,
-            ridge=options.ridge,
+            options={"temperature": options.temperature, "rcond": options.rcond, "ridge": options.ridge},
             match=options.match,
             seed=options.seed,
         )
