@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,14 +45,14 @@ def place_of(donor: str | Path, options: ModelOptions) -> Path:
     path = expanded(donor)
     if is_tokenizer_file(path):
         return path.absolute()
-    if path.is_file() and path.suffix.lower() != ".gguf":
+    if os.path.isfile(path) and path.suffix.lower() != ".gguf":
         raise InputError(f"donor: {path} is a file; expected a model folder, {EXPECTED}")
     return model_folder(donor, what="donor", options=options, only_input=True)
 
 
 def is_model(place: Path) -> bool:
     """Whether a folder holds weights, whole or not: what is left of a model shall not pass for a tokenizer alone."""
-    return place.is_dir() and holds_weights(place)
+    return os.path.isdir(place) and holds_weights(place)
 
 
 def open_alone(place: Path, name: str, *, trust_remote_code: bool = False) -> TokenizerAlone:
@@ -73,7 +74,7 @@ def open_alone(place: Path, name: str, *, trust_remote_code: bool = False) -> To
         vocabulary = Vocabulary.from_tokenizer(tokenizer, name=name)
     except InputError as error:
         raise InputError(f"donor: {error}") from error
-    if not place.is_dir():
+    if not os.path.isdir(place):
         return TokenizerAlone(place, tokenizer, vocabulary, f"{place} is a tokenizer alone")
     lack, warnings = without_weights(place), list[str]()
     if (place / "config.json").exists():

@@ -177,3 +177,14 @@ def test_real_tokenizers(name, real_data, tmp_path):
     model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     given = tokenizer("Im Anfang schuf Gott", return_tensors="pt")
     assert model.generate(**given, max_new_tokens=4, min_new_tokens=4).shape[1] == given["input_ids"].shape[1] + 4
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".json", "loop.json", "nothing.model"])
+def test_files_that_lead_nowhere(source, tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop.json").symlink_to("loop.json")
+    assert cli.run(["transfer", str(source), name, "-o", "out", "--method", "subword"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("salt-ext: donor: tokenizer file")
+    assert message.endswith("does not exist\n")
+    assert not (tmp_path / "out").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -20,7 +21,7 @@ _MODEL = re.compile(rb'"model"\s*:\s*\{')
 
 def is_tokenizer_file(path: Path) -> bool:
     """Whether a path has the name of a file that alone is a tokenizer, and is no folder; it may be missing."""
-    return path.suffix in _NAMES and not path.is_dir()
+    return path.suffix in _NAMES and not os.path.isdir(path)
 
 
 @contextmanager
@@ -36,7 +37,7 @@ def as_folder(file: Path) -> Iterator[Path]:
     Raises:
         InputError: there is no such file, it cannot be read, or it is another kind of JSON.
     """
-    if not file.exists():
+    if not os.path.exists(file):
         raise InputError(f"tokenizer file {file} does not exist")
     require_regular(file, "tokenizer:")
     name = _NAMES[file.suffix]
