@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -13,6 +12,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from salt_ext.errors import InputError
 from salt_ext.evaluate import adapt, bits_per_byte, measure, token_stream
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TEXT = ["The cat sat.", "Zwölf Boxkämpfer jagen Viktor.", "a", "", "one\ntwo  three\n"]
 BYTES = 12 + 32 + 1 + 0 + 15
@@ -46,15 +47,6 @@ def tiny_model(vocabulary: int, *, dtype: torch.dtype = torch.float32) -> LlamaF
             initializer_range=0.5,  # far from uniform, so that a token counted twice or left out shows
         )
         return LlamaForCausalLM(config).to(dtype)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Models this small gain nothing from threads, and lose much on a machine that is busy."""
-    usual = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(usual)
 
 
 @pytest.fixture(scope="module")

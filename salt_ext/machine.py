@@ -1,10 +1,11 @@
-"""The machine: memory that is used and left, and threads."""
+"""The machine: its processor, memory that is used and left, and threads."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
 import os
+import platform
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,16 @@ from pathlib import Path
 import torch
 
 _MADV_PAGEOUT = 21
+
+
+def cpu_name() -> str:
+    """What the processor calls itself, and how many cores there are."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return f"{next(names, platform.machine())}, {os.cpu_count()} cores"
 
 
 def peak_memory() -> int:

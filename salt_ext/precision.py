@@ -8,7 +8,8 @@ torch's autocast, and log-probabilities are float32. On SmolLM2-135M, 10 kB of G
     float32    bfloat16   1.77434 / 1.01111                   9.3 / 6.1
     bfloat16   bfloat16   1.77428 / 1.01043                   9.4 / 5.7
 
-so that bfloat16 moves the third digit behind the point by less than one, whichever way the weights are kept.
+so that bfloat16 moves the third digit behind the point by less than one, whichever way the weights are kept. Moved to
+German, the same holds with sub-word, FOCUS and mean rows; rows drawn at random (8 bits per byte) move by 0.0065.
 """
 
 from __future__ import annotations

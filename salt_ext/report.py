@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
@@ -20,6 +19,7 @@ from salt_ext._loader import cpu_isa
 from salt_ext.donor import TokenizerAlone
 from salt_ext.jsontext import json_text
 from salt_ext.left_out import LeftOut
+from salt_ext.machine import cpu_name
 from salt_ext.outputs import write_anew
 from salt_ext.plan import Provenance, TransferPlan
 from salt_ext.vocab import Anchors, Vocabulary
@@ -102,7 +102,7 @@ def build_report(
         },
         "options": dict(options),
         "machine": {
-            "cpu": _cpu_name(),
+            "cpu": cpu_name(),
             "instruction_set": cpu_isa(),
             "threads": torch.get_num_threads(),
             "ops_ran_on": dict(devices),
@@ -234,12 +234,3 @@ def _quantiles(numbers: Tensor) -> dict[str, float] | None:
         return None
     found = np.quantile(numbers.double().numpy(), list(_QUANTILES.values()))
     return dict(zip(_QUANTILES, found.tolist(), strict=True))
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return f"{next(names, platform.machine())}, {os.cpu_count()} cores"

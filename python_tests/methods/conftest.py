@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from salt_ext.methods import Combinations, Material, assemble_plan
+from salt_ext.methods.prior import Prior
 from salt_ext.vocab import Anchors, Form, Vocabulary, match_vocabularies
 
 Array = npt.NDArray[Any]
@@ -178,3 +179,19 @@ class Languages:
         self.pairs = list(zip(self.source_words[:common], self.target_words[:common], strict=True))
         self.dictionary = folder / "pairs.tsv"
         self.dictionary.write_text("\n".join(map("\t".join, self.pairs)) + "\n")
+
+
+def random_guesses(world: World, unknown: list[int]) -> Array:
+    """Up to four source tokens for each target token that is text, as a dense matrix; none for those not known."""
+    generator = np.random.default_rng(6)
+    guesses = np.zeros((world.target.size, world.source.size))
+    for token in range(1, world.target.size):
+        chosen = generator.choice(np.arange(1, world.source.size), size=1 + token % 4, replace=False)
+        guesses[token, chosen] = generator.dirichlet(np.ones(len(chosen)))
+    guesses[unknown] = 0
+    return guesses
+
+
+def sparse(guesses: Array) -> Prior:
+    rows, columns = guesses.nonzero()
+    return Prior(np.searchsorted(rows, np.arange(len(guesses) + 1)), columns, guesses[rows, columns])

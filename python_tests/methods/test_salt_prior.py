@@ -16,7 +16,7 @@ from salt_ext.methods.prior import Prior, _cut_in_two
 from salt_ext.methods.salt import Salt
 from salt_ext.vocab import Form
 
-from .conftest import World, close, make_anchors, make_vocabulary
+from .conftest import World, close, make_anchors, make_vocabulary, random_guesses, sparse
 
 ANCHORS, NEW = 30, 12
 NO_VECTOR, NO_ROW, UNKNOWN, UNKNOWN_ANCHOR = 33, 35, 37, 5
@@ -24,21 +24,10 @@ NO_VECTOR, NO_ROW, UNKNOWN, UNKNOWN_ANCHOR = 33, 35, 37, 5
 
 @pytest.fixture
 def scene() -> tuple[World, np.ndarray]:
-    """A world, and guesses as a dense matrix: up to four source tokens for each target token, none for two of them."""
+    """A world, and guesses as a dense matrix, none for two of the tokens."""
     world = World(ANCHORS, NEW)
     world.aux[NO_VECTOR], world.donor[NO_ROW] = 0, 0
-    generator = np.random.default_rng(6)
-    guesses = np.zeros((world.target.size, world.source.size))
-    for token in range(1, world.target.size):
-        chosen = generator.choice(np.arange(1, world.source.size), size=1 + token % 4, replace=False)
-        guesses[token, chosen] = generator.dirichlet(np.ones(len(chosen)))
-    guesses[[UNKNOWN, UNKNOWN_ANCHOR]] = 0
-    return world, guesses
-
-
-def sparse(guesses: np.ndarray) -> Prior:
-    rows, columns = guesses.nonzero()
-    return Prior(np.searchsorted(rows, np.arange(len(guesses) + 1)), columns, guesses[rows, columns])
+    return world, random_guesses(world, [UNKNOWN, UNKNOWN_ANCHOR])
 
 
 def local_weights(world: World, ridge: float) -> np.ndarray:

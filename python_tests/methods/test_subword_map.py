@@ -14,7 +14,7 @@ from salt_ext.methods.prior import Prior
 from salt_ext.methods.subword_map import SubwordMap
 from salt_ext.plan import Provenance
 
-from .conftest import Array, World, close, make_anchors
+from .conftest import Array, World, close, make_anchors, random_guesses, sparse
 
 ANCHORS, NEW = 30, 12
 NO_ROW, UNKNOWN, UNKNOWN_ANCHOR, ZERO_ANCHOR = 35, 37, 5, 8
@@ -22,22 +22,15 @@ PLAIN = {"drop_anchors": "none"}
 
 
 def guess(monkeypatch: pytest.MonkeyPatch, guesses: Array) -> None:
-    rows, columns = guesses.nonzero()
-    prior = Prior(np.searchsorted(rows, np.arange(len(guesses) + 1)), columns, guesses[rows, columns])
-    monkeypatch.setattr(Prior, "of", lambda *_given: prior)
+    monkeypatch.setattr(Prior, "of", lambda *_given: sparse(guesses))
 
 
 @pytest.fixture
 def scene(monkeypatch) -> tuple[World, Array]:
-    """A world and guesses as a dense matrix, up to four source tokens for each target token, none for two of them."""
+    """A world, and guesses as a dense matrix, none for two of the tokens."""
     world = World(ANCHORS, NEW)
     world.donor[[NO_ROW, ZERO_ANCHOR]] = 0
-    generator = np.random.default_rng(6)
-    guesses = np.zeros((world.target.size, world.source.size))
-    for token in range(1, world.target.size):
-        chosen = generator.choice(np.arange(1, world.source.size), size=1 + token % 4, replace=False)
-        guesses[token, chosen] = generator.dirichlet(np.ones(len(chosen)))
-    guesses[[UNKNOWN, UNKNOWN_ANCHOR]] = 0
+    guesses = random_guesses(world, [UNKNOWN, UNKNOWN_ANCHOR])
     guess(monkeypatch, guesses)
     return world, guesses
 

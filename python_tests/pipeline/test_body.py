@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,8 @@ from salt_ext.vocab import load_tokenizer
 
 from .conftest import ONLY_TARGET, SHARED, text_of
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 TRAINING = {"steps": 3, "tokens_per_step": 128, "lr": 1e-2, "seed": 0}
 _SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 64}
@@ -38,14 +39,6 @@ FAMILIES: dict[str, tuple[dict[str, Any], bool]] = {
     "gemma3_text": (_GEMMA, True),
     "gemma3n_text": (_GEMMA | _PER_LAYER, False),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    usual = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(usual)
 
 
 class World:

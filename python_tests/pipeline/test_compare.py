@@ -17,15 +17,9 @@ from salt_ext.vocab import load_tokenizer
 
 from .conftest import ONLY_TARGET, SHARED, save_model, text_of
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 STEP = 4096
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    usual = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(usual)
 
 
 @pytest.fixture(scope="module")

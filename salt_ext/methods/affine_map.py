@@ -18,6 +18,7 @@ from salt_ext.errors import InputError
 # A ridge of at least this times the dimensions bounds the condition of A'A + lambda I by 1e8, since no eigenvalue of
 # A'A exceeds its trace: Cholesky then loses no more digits than eigenvectors would.
 _RIDGE_PER_DIMENSION = 1e-8
+_BLOCK = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,20 @@ class AffineMap:
         if self.right.shape[0] == len(self.centre):
             return centred
         return torch.cat([centred, centred.new_ones(len(centred), 1)], dim=1)
+
+    def domains(self, table: Tensor, ids: Tensor, device: torch.device, *, kept: torch.device) -> Tensor:
+        """`domain` of some rows of a table, worked out in blocks: float32 [m, h + 1] or [m, h].
+
+        Args:
+            table: floating [more than the largest id, h], donor rows.
+            ids: int64 [m].
+            device: where it is worked out.
+            kept: where it lies.
+        """
+        made = table.new_empty(len(ids), self.right.shape[0], dtype=torch.float32, device=kept)
+        for begin in range(0, len(ids), _BLOCK):
+            made[begin : begin + _BLOCK] = self.domain(table[ids[begin : begin + _BLOCK]].to(device))
+        return made
 
     def left_out(self, anchors: Tensor, rows: Tensor) -> Tensor:
         """What the map makes of each anchor when it is fitted on all others, float64 [n, width].

@@ -20,8 +20,6 @@ from salt_ext.methods.material import Material, MethodInfo
 from salt_ext.methods.neighbours import find_neighbours
 from salt_ext.plan import LowRank, Provenance
 
-_BLOCK = 2048
-
 
 @dataclass(frozen=True)
 class GlobalMap:
@@ -64,7 +62,7 @@ class GlobalMap:
             anchors = donor[torch.from_numpy(neighbours.key_targets)].to(device)
             fitted = fit(anchors, ridge=self.ridge, intercept=self.intercept).rounded()
             rows = torch.from_numpy(neighbours.new)
-            left = torch.cat([fitted.domain(donor[block].to(device)).float().cpu() for block in rows.split(_BLOCK)])
+            left = fitted.domains(donor, rows, device, kept=rows.device)
             return LowRank(rows, left, fitted.right, torch.from_numpy(neighbours.key_sources))
 
         keys, width = len(neighbours.key_targets), donor.shape[1]

@@ -43,7 +43,6 @@ from salt_ext.vectors.mapped import require_file
 
 # Fewer than this are a reason to warn.
 _DIMENSIONS_PER_NEIGHBOUR = 4
-_BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -185,7 +184,7 @@ class Salt:
             # One key more or less changes a minimum-norm fit visibly, so near-ties at the sparsemax's threshold are
             # decided in float64: the same support on every machine, for a third more of the search's time.
             key_vectors, key_donors = similarity.vectors(key_rows, device), donor[key_rows].float().to(device)
-            key_domain = None if fitted is None else _domain(fitted[0], donor, key_rows, device)
+            key_domain = None if fitted is None else fitted[0].domains(donor, key_rows, device, kept=device)
             left.clear()
 
             def regress(block: Tensor) -> SparseRows:
@@ -209,7 +208,7 @@ class Salt:
                 )
                 if fitted is not None and key_domain is not None:
                     corrected = ops.csr_matmul(crow, col, weights.double(), key_domain)
-                    left.append((_domain(fitted[0], donor, block, device) - corrected).cpu())
+                    left.append((fitted[0].domains(donor, block, device, kept=device) - corrected).cpu())
                 return with_residual(SparseRows(crow, col, weights), queries, key_donors)
 
             return regress
@@ -270,11 +269,3 @@ class Salt:
             f"a new token has {int(sizes.median())} neighbours (median) for {whose} {width} dimensions: a fit this "
             "tight follows noise; --ridge 0.1 or a lower --temperature helps",
         )
-
-
-def _domain(fitted: AffineMap, donor: Tensor, ids: Tensor, device: torch.device) -> Tensor:
-    """What the map is applied to for some tokens, float32 [n, h + 1] on the device."""
-    made = donor.new_empty(len(ids), fitted.right.shape[0], dtype=torch.float32, device=device)
-    for begin in range(0, len(ids), _BLOCK):
-        made[begin : begin + _BLOCK] = fitted.domain(donor[ids[begin : begin + _BLOCK]].to(device))
-    return made

@@ -31,8 +31,6 @@ from salt_ext.methods.neighbours import nonzero_rows
 from salt_ext.methods.prior import Prior
 from salt_ext.plan import LowRank, Norms, Provenance
 
-_BLOCK = 2048
-
 
 @dataclass(frozen=True)
 class SubwordMap:
@@ -88,7 +86,7 @@ class SubwordMap:
         def map_all(device: torch.device) -> LowRank:
             fitted = fit(donor[torch.from_numpy(anchors.target_ids)].to(device), ridge=self.ridge).rounded()
             rows = torch.from_numpy(mapped)
-            left = torch.cat([fitted.domain(donor[block].to(device)).float().cpu() for block in rows.split(_BLOCK)])
+            left = fitted.domains(donor, rows, device, kept=rows.device)
             return LowRank(rows, left, *_of_sources(fitted, failures))
 
         needed = memory_needed(len(anchors.target_ids), donor.shape[1])

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import csv
-import platform
 import subprocess
 from datetime import date
 from pathlib import Path
 
 import salt_ext
 from salt_ext.comparison.quality import TOKENS_PER_STEP
-from salt_ext.machine import cpu_threads
+from salt_ext.machine import cpu_name, cpu_threads
 
 METHODS = (
     "subword-map,subword-map:ridge=1,salt:prior=subword;ridge=3;similarity=mean,subword,global:intercept=true,focus,"
@@ -61,7 +60,7 @@ def append(file: Path, arm: str, made: salt_ext.Comparison) -> None:
     here = Path(__file__).parent
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True).stdout
     common = [arm, made.facts["anchors"], made.facts["new_tokens"], made.facts["text"]["bytes"], made.facts["dtype"]]
-    origin = [commit.strip(), date.today().isoformat(), machine()]
+    origin = [commit.strip(), date.today().isoformat(), cpu_name()]
     there = file.exists()
     with file.open("a", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
@@ -84,12 +83,6 @@ def append(file: Path, arm: str, made: salt_ext.Comparison) -> None:
             writer.writerow([*common, row.method, *(f(key) for key in KEYS for f in (row.mean, row.std)), *origin])
         own = [made.source_bits_per_byte, *[None] * (2 * len(KEYS) - 1)]
         writer.writerow([*common, "the source with its own tokenizer", *own, *origin])
-
-
-def machine() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{len(names)} x {names[0]}" if names else platform.processor()
 
 
 if __name__ == "__main__":
