@@ -84,10 +84,21 @@ def transfer(
         typer.Option(
             metavar="NAME",
             rich_help_panel=METHOD,
-            help="How new rows are made; see salt-ext methods. On a real model subword-map starts far better than the "
-            "paper's salt, and so does subword, which needs no donor.",
+            help="How new rows are made, see salt-ext methods; auto: the best known for what is given, or on --text. "
+            "salt is the paper's, which starts badly on real models.",
         ),
-    ] = "salt",
+    ] = "auto",
+    text: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel=METHOD,
+            help="Text in the new language on which auto tries methods; may be repeated.",
+        ),
+    ] = None,
+    time_limit: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", rich_help_panel=METHOD, help="For trying methods on --text.")
+    ] = 600,
     aux: Aux = "donor",
     temperature: Annotated[
         float | None, typer.Option(rich_help_panel=METHOD, help="Of the sparsemax; smaller means fewer neighbours.")
@@ -144,6 +155,8 @@ def transfer(
         output,
         method=method,
         options=options_of(set_options, temperature=temperature, rcond=rcond, ridge=ridge, alignment=alignment),
+        text=text or (),
+        time_limit=time_limit,
         aux=aux,
         seed=seed,
         match=match.value,

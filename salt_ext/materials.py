@@ -22,6 +22,7 @@ _STOOD_IN = (
     "the donor is a tokenizer alone: the auxiliary vectors stand in for donor rows, so that they choose a token's "
     "neighbours and are what is regressed on"
 )
+_UNUSED = "aux: vectors are given, and the method makes no use of them"
 
 
 class PairTables:
@@ -53,7 +54,8 @@ class PairTables:
     @property
     def warnings(self) -> list[str]:
         """What the user should know of the tables that were read."""
-        return [_STOOD_IN] if self.stood_in else []
+        unused = self._vectors is not None and "auxiliary" not in self.__dict__
+        return [_STOOD_IN] * self.stood_in + [_UNUSED] * unused
 
     @cached_property
     def donor(self) -> Tensor:

@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from salt_ext import report
-from salt_ext.apply import new_tensors, read_rows
-from salt_ext.checkpoint import check_write, write_checkpoint
-from salt_ext.checkpoint.header import FLOATING
-from salt_ext.checkpoint.names import PLAN_FILE, REPORT_FILE
+from salt_ext.checkpoint import check_write
+from salt_ext.choosing import read_sample
 from salt_ext.device import AUTO, Placement
-from salt_ext.forward import forward_check
-from salt_ext.inputs import Model, Pair, PairOptions, VocabularyRule, match_pair, moved_configs, moved_rows, open_pair
-from salt_ext.inspection import special_map, warnings_of
-from salt_ext.left_out import left_out_of
-from salt_ext.machine import available_memory, cpu_threads, give_memory_back, peak_memory
+from salt_ext.inputs import PairOptions, VocabularyRule, open_pair
+from salt_ext.job import Job
+from salt_ext.machine import cpu_threads
 from salt_ext.materials import PairTables
-from salt_ext.methods import KEY_KINDS, Combinations, assemble_plan
 from salt_ext.methods.needs import check_needs
 from salt_ext.paths import require_text
-from salt_ext.plan import Provenance, TransferPlan
+from salt_ext.plan import TransferPlan
 from salt_ext.progress import Clock, Watching, watched
-from salt_ext.protocol import llama_cpp_warnings
-from salt_ext.settings import DONOR_AUX, Settings
+from salt_ext.settings import AUTO_METHOD, DONOR_AUX, Settings
 from salt_ext.summary import html_summary
-from salt_ext.tables import TableFacts, examine_table
-from salt_ext.vectors import VectorSource, open_vectors
-from salt_ext.verify import verify_output
-from salt_ext.vocab import Anchors, Level
-
-# The forward pass loads the whole model; no other step's memory grows with it.
-_SHARE_FOR_FORWARD = 4
+from salt_ext.vectors import open_vectors
+from salt_ext.vocab import Level
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,8 +52,10 @@ def transfer(
     donor: str | Path,
     output: str | Path,
     *,
-    method: str = "salt",
+    method: str = AUTO_METHOD,
     options: Mapping[str, Any] | None = None,
+    text: Sequence[str | Path] = (),
+    time_limit: float = 600.0,
     aux: str = DONOR_AUX,
     seed: int = 0,
     match: Level = "exact",
@@ -88,13 +76,13 @@ def transfer(
     threads: int | None = None,
     progress: Watching = None,
 ) -> TransferResult:
-    """Gives a language model the tokenizer of another model, every embedding row computed by SALT (Lee et al. 2025).
+    """Gives a language model the tokenizer of another model, every embedding row computed, by SALT (Lee et al. 2025) or
+    what measured better.
 
-    Every tensor of the source that the vocabulary indexes goes through one plan: anchors are copied, new tokens
-    regressed onto the anchors that resemble them, the few without an auxiliary vector sampled; another method may do
-    otherwise. All other weights are copied. The new tokenizer speaks the source's protocol: its special tokens, its
-    frame around a text, its chat template. Everything is checked before any work, and the output appears complete or
-    not at all.
+    Every tensor of the source that the vocabulary indexes goes through one plan: anchors are copied, new tokens made of
+    source rows by a method. All other weights are copied. The new tokenizer speaks the source's protocol: its special
+    tokens, its frame around a text, its chat template. Everything is checked before any work, and the output appears
+    complete or not at all.
 
     Args:
         source: folder or hub name of the language model to move: a decoder or an encoder-decoder.
@@ -102,8 +90,13 @@ def transfer(
             of either, a tokenizer.json, or a SentencePiece model (.model). Without embeddings, a method that needs them
             takes the vectors of `aux` in their place, and is refused where there are none.
         output: the folder to make.
-        method: how new rows are made, one of `salt_ext.methods.method_names()`; see `Salt` for what to expect.
+        method: how new rows are made, one of `salt_ext.methods.method_names()`; "auto" for the best that is known for
+            what is given, or the best on `text`, see `salt_ext.choosing`; "salt" is the paper's, see `Salt` for what
+            to expect of it.
         options: of the method, by name, such as {"ridge": 0.1}; see its class.
+        text: UTF-8 files in the new language, a document a line, on which "auto" tries a handful of methods: each
+            moved model is measured, and the best of them again after an equal short training.
+        time_limit: seconds for that; 0 for none, where a rule decides.
         aux: the auxiliary vectors that choose each new token's neighbours: "donor" (the donor's own table),
             "fasttext:FILE.bin" or "vectors:FILE", see `open_vectors`.
         seed: of everything that is drawn.
@@ -142,6 +135,8 @@ def transfer(
     settings = Settings(
         method=method,
         options=dict(options or {}),
+        text=text,
+        time_limit=time_limit,
         aux=aux,
         seed=seed,
         match=match,
@@ -166,135 +161,14 @@ def transfer(
         clock = Clock(told)
         with clock.step("open the models"):
             require_text(output)
+            sample = read_sample(settings.text, seed=seed) if settings.text else None
             vectors = None if aux == DONOR_AUX else open_vectors(aux)
             pair = open_pair(source, donor, settings.models)
-            check_needs(settings.make_method(), (tables := PairTables(pair, vectors, clock)).lack)
+            tables = PairTables(pair, vectors, clock)
+            if (named := settings.make_method()) is not None:
+                check_needs(named, tables.lack)
             inputs = [pair.donor.path, *settings.input_paths()]
             resolved = check_write(pair.source.checkpoint, Path(output), inputs=inputs, force=force)
-        return _Job(settings, pair, vectors, tables, resolved, clock, Placement(settings.torch_device())).run(
-            force=force
-        )
-
-
-@dataclass
-class _Job:
-    """One transfer, its inputs opened."""
-
-    settings: Settings
-    pair: Pair
-    vectors: VectorSource | None
-    tables: PairTables
-    output: Path
-    clock: Clock
-    placement: Placement
-
-    def run(self, *, force: bool) -> TransferResult:
-        """Plans, writes and checks."""
-        clock, settings, checkpoint = self.clock, self.settings, self.pair.source.checkpoint
-        new, target, dtype = self.pair.target, self.pair.target.vocabulary, settings.torch_dtype()
-        with clock.step("match the vocabularies"):
-            anchors = match_pair(self.pair, level=settings.match)
-            rows = moved_rows(self.pair, multiple=settings.pad_to_multiple_of, rows=settings.rows)
-            configs = moved_configs(self.pair, anchors, rows=rows)
-        with clock.step("read the source's tables"):
-            before = _examine_source(self.pair.source)
-        combined, plan, donor = self._plan(anchors, rows)
-        warnings = [*warnings_of(self.pair, anchors), *configs.warnings, *self.tables.warnings, *combined.warnings]
-        warnings += llama_cpp_warnings(new.tokenizer)
-        after: dict[str, Tensor] = {}
-        written: dict[str, Any] = {}
-
-        def seen(name: str, table: Tensor) -> None:
-            after[name] = examine_table(table, name=f"the new {name}", tokens=target.tokens).norms
-
-        def finish(folder: Path) -> None:
-            plan.save(folder / PLAN_FILE)
-            before_check = peak_memory()
-            give_memory_back()
-            with clock.step("check the output"):
-                checks = verify_output(folder, checkpoint, plan, tokenizer=new.tokenizer, dtype=dtype)
-                checks.append(self._run_both(folder, anchors, plan))
-            written.update(
-                report.build_report(
-                    pair=self.pair,
-                    anchors=anchors,
-                    plan=plan,
-                    method=settings.make_method().info,
-                    facts=combined.facts,
-                    options=settings.as_json(),
-                    vectors=self.vectors,
-                    stood_in=self.tables.stood_in,
-                    special=special_map(self.pair, anchors),
-                    lost_tokens=left_out_of(self.pair),
-                    before=before,
-                    donor=donor,
-                    after=after,
-                    checks=checks,
-                    left_out=[name for name in checkpoint.companions().left_out if not (folder / name).exists()],
-                    warnings=list(dict.fromkeys([*warnings, *self.placement.warnings])),
-                    seconds=clock.seconds,
-                    devices=self.placement.ran,
-                    peak_memory=peak_memory(),
-                    peak_before_check=before_check,
-                )
-            )
-            report.write_report(written, folder / REPORT_FILE)
-
-        with clock.step("write the output"):
-            write_checkpoint(
-                checkpoint,
-                self.output,
-                tensors=new_tensors(checkpoint, plan, dtype=dtype, placement=self.placement, seen=seen),
-                config=configs.config,
-                generation_config=configs.generation_config,
-                tokenizer=new.tokenizer,
-                extra=finish,
-                force=force,
-                link=settings.link,
-                dtype=dtype,
-                advance=clock.advance,
-            )
-        return TransferResult(self.output, plan, written)
-
-    def _plan(self, anchors: Anchors, rows: int) -> tuple[Combinations, TransferPlan, TableFacts | None]:
-        """What the method makes, the plan of all rows, and what is known of the donor's table where it was read."""
-        pair, settings, method = self.pair, self.settings, self.settings.make_method()
-        with self.clock.step("make the new tokens' rows"):
-            combined = method.combine(self.tables.material(anchors, seed=settings.seed, placement=self.placement))
-        plan = assemble_plan(
-            combined,
-            anchors,
-            pair.target.vocabulary,
-            rows=rows,
-            source_rows=pair.source.vocabulary.size,
-            seed=settings.seed,
-            metadata={
-                "method": settings.method,
-                "source": pair.source.vocabulary.name,
-                "donor": pair.donor.vocabulary.name,
-                "source_tokens": report.readable_tokens(pair.source.vocabulary),
-            },
-        )
-        return combined, plan, self.tables.donor_facts
-
-    def _run_both(self, folder: Path, anchors: Anchors, plan: TransferPlan) -> str:
-        """One forward pass of both models; copied text tokens only, since special ones may change what is computed."""
-        copied = plan.provenance.numpy()[anchors.target_ids] == Provenance.COPIED
-        text = np.isin(anchors.kinds, KEY_KINDS) & copied
-        return forward_check(
-            self.pair.source.checkpoint.folder,
-            folder,
-            list(zip(anchors.source_ids[text].tolist(), anchors.target_ids[text].tolist(), strict=True)),
-            budget=available_memory() // _SHARE_FOR_FORWARD,
-            dtype=self.settings.torch_dtype(),
-            trust_remote_code=self.settings.models.trust_remote_code,
-        )
-
-
-def _examine_source(source: Model) -> dict[str, TableFacts]:
-    checkpoint, tokens = source.checkpoint, source.vocabulary.tokens
-    names = [name for name in checkpoint.vocabulary_tensors().names if checkpoint.tensors[name].dtype in FLOATING]
-    return {
-        name: examine_table(read_rows(checkpoint, name, rows=len(tokens)), name=f"source: {name}", tokens=tokens)
-        for name in names
-    }
+        job = Job(settings, pair, vectors, tables, sample, resolved, clock, Placement(settings.torch_device()))
+        plan, report = job.run(force=force)
+    return TransferResult(resolved, plan, report)

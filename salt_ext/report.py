@@ -25,6 +25,7 @@ from salt_ext.plan import Provenance, TransferPlan
 from salt_ext.vocab import Anchors, Vocabulary
 
 if TYPE_CHECKING:
+    from salt_ext.choosing import Decision
     from salt_ext.inputs import Model, Pair
     from salt_ext.methods import MethodInfo
     from salt_ext.tables import TableFacts
@@ -44,6 +45,7 @@ def build_report(
     plan: TransferPlan,
     method: MethodInfo,
     facts: Mapping[str, Any],
+    decision: Decision | None,
     options: Mapping[str, Any],
     vectors: VectorSource | None,
     stood_in: bool,
@@ -68,6 +70,7 @@ def build_report(
         plan: how each row was made.
         method: what made the new rows.
         facts: what it tells of its own choices.
+        decision: how it was chosen; None where the user named it.
         options: what the user asked for.
         vectors: the auxiliary vectors; None for the donor's own table, if it has one.
         stood_in: whether they stood in for donor rows.
@@ -89,6 +92,7 @@ def build_report(
     return {
         "made_by": "salt-ext",
         "method": {"name": method.name, "paper": method.paper, "facts": dict(facts)},
+        "choice": None if decision is None else decision.as_json(),
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "inputs": {
             "hashes": "SHA-256 of configuration and tokenizer files, and of the bytes of every table that was read; "

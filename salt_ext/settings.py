@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
@@ -17,6 +17,7 @@ from salt_ext.vectors import file_of
 from salt_ext.vocab import Level
 
 DONOR_AUX = "donor"
+AUTO_METHOD = "auto"
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32, "float64": torch.float64}
 
 
@@ -30,6 +31,8 @@ class Settings:
 
     method: str
     options: Mapping[str, Any]
+    text: Sequence[str | Path]
+    time_limit: float
     aux: str
     seed: int
     match: Level
@@ -42,7 +45,7 @@ class Settings:
     threads: int | None
 
     def __post_init__(self) -> None:
-        self.make_method()
+        self._check_method()
         self.torch_dtype()
         self.torch_device()
         if isinstance(self.seed, bool) or not 0 <= self.seed < 2**63:
@@ -56,9 +59,9 @@ class Settings:
             if value is not None and value < 1:
                 raise InputError(f"{name} is {value}, expected a whole number of at least 1")
 
-    def make_method(self) -> Method:
-        """The method with its options."""
-        return make_method(self.method, self.options)
+    def make_method(self) -> Method | None:
+        """The method with its options; None where it is still to be chosen."""
+        return None if self.method == AUTO_METHOD else make_method(self.method, self.options)
 
     def torch_dtype(self) -> torch.dtype | None:
         """The dtype to convert to, None for none."""
@@ -74,8 +77,8 @@ class Settings:
     def input_paths(self) -> list[Path]:
         """All files and folders that the options name, whether or not they exist; the two models are not among them."""
         method: Any = self.make_method()
-        chosen = [getattr(method, option.name) for option in fields(method)]
-        given = [path for path in (self.models.tokenizer, self.models.token_map) if path is not None]
+        chosen = [] if method is None else [getattr(method, option.name) for option in fields(method)]
+        given = [path for path in (self.models.tokenizer, self.models.token_map, *self.text) if path is not None]
         given += [value for value in chosen if isinstance(value, Path)]
         given += [file for spec in (self.aux, *chosen) if (file := file_of(spec)) is not None]
         return [Path(path) for path in given]
@@ -85,5 +88,22 @@ class Settings:
         given = asdict(self)
         given |= given.pop("models")
         given |= {"options": None} | given.pop("options")
+        given["text"] = ", ".join(map(str, self.text)) or None
         plain = (str, int, float, type(None))
         return {name: value if isinstance(value, plain) else str(value) for name, value in given.items()}
+
+    def _check_method(self) -> None:
+        if isinstance(self.text, str | Path):
+            raise InputError(f"text is {str(self.text)!r}, expected a list of files")
+        if not 0 <= self.time_limit < float("inf"):
+            raise InputError(f"time_limit is {self.time_limit}, expected seconds, at least 0")
+        if self.make_method() is None:
+            if self.options:
+                named = ", ".join(self.options)
+                raise InputError(
+                    f"method is {AUTO_METHOD!r}, which chooses options, too: name the method that {named} is meant for"
+                )
+        elif self.text:
+            raise InputError(
+                f"text is given, which method {AUTO_METHOD!r} chooses by, but method is {self.method!r}: expected none"
+            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ def print_summary(report: Mapping[str, Any], output: Path, console: Console) -> 
     console.print(table)
     for sentence in _figures(report):
         say(console, sentence)
+    if report["choice"] and report["choice"]["tried"]:
+        console.print(_tried(report["choice"]["tried"]))
     if left_out := report["files"]["left_out"]:
         say(console, f"not taken over from the source's folder: {listed(left_out, _SHOWN_FILES)}")
     warn(console, report["warnings"])
@@ -42,6 +44,14 @@ def _rows(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     rows, total = report["rows"], max(1, report["rows"]["total"])
     kinds = (kind.name.lower() for kind in Provenance)
     return [(kind, f"{rows[kind]:,}", f"{rows[kind] / total:.1%}") for kind in kinds]
+
+
+def _tried(tried: Sequence[Mapping[str, Any]]) -> PlainTable:
+    table = PlainTable("method", "bits/byte", "trained", "", title="Tried on the text")
+    for each in tried:
+        figures = [each["bits_per_byte"], each["trained"]]
+        table.row(each["method"], *("" if f is None else f"{f:.3f}" for f in figures), each["note"])
+    return table
 
 
 def _figures(report: Mapping[str, Any]) -> list[str]:
@@ -66,4 +76,6 @@ def _figures(report: Mapping[str, Any]) -> list[str]:
         f"{report['method']['name']}: {seconds:.1f} s on {devices}, peak memory {memory / 1e6:,.0f} MB"
         f" ({before / 1e6:,.0f} MB before the check of the output)"
     )
+    if (choice := report["choice"]) is not None:
+        figures.append(f"method {choice['method']}, {choice['why']}")
     return [*figures, *left_out_sentences(report["tokenizer"]["left_out"])]

@@ -64,7 +64,7 @@ def test_no_safetensors(which, fails, source, donor, copy_of):
     folders = {"source": source, "donor": donor}
     folders[which] = copy_of(folders[which])
     (folders[which] / "model.safetensors").unlink()
-    assert f"{which}: " in (message := fails(**folders))
+    assert f"{which}: " in (message := fails(folders["source"], folders["donor"], "--method", "salt"))
     assert "holds neither model.safetensors nor" in message
 
 
@@ -126,9 +126,12 @@ def word_level_pair(tmp_path: Path, shared: list[str]) -> tuple[Path, Path]:
 @pytest.mark.parametrize("shared", [[], ["Haus"]])
 def test_too_few_anchors(shared, fails, tmp_path):
     """Special tokens are anchors, but explain no other token."""
-    message = fails(*word_level_pair(tmp_path, shared))
-    assert f"share too few tokens: {len(shared) + 1} anchors" in message
-    assert f"of which {len(shared)} are text with an auxiliary vector; SALT needs at least 2" in message
+    pair = word_level_pair(tmp_path, shared)
+    needs = {"salt": "with an auxiliary vector; SALT needs at least 2", "auto": "with a row; auto needs at least 2"}
+    for method, sentence in needs.items():
+        message = fails(*pair, "--method", method)
+        assert f"share too few tokens: {len(shared) + 1} anchors" in message
+        assert f"of which {len(shared)} are text {sentence}" in message
 
 
 def test_two_anchors_are_enough(tmp_path):
@@ -220,7 +223,9 @@ def test_corrupt_vectors(name, content, says, fails, source, donor, tmp_path):
     file = tmp_path / name
     if content is not None:
         file.write_bytes(content)
-    assert says in fails(source, donor, "--aux", f"{'fasttext' if name.endswith('.bin') else 'vectors'}:{file}")
+    assert says in fails(
+        source, donor, "--method", "salt", "--aux", f"{'fasttext' if name.endswith('.bin') else 'vectors'}:{file}"
+    )
 
 
 def test_vectors_and_token_list_of_different_length(fails, source, donor, tmp_path):

@@ -20,7 +20,9 @@ from .conftest import save_model
 
 @pytest.fixture(scope="module")
 def moved(tmp_path_factory, source, donor, word_vectors) -> salt_ext.TransferResult:
-    return salt_ext.transfer(source, donor, tmp_path_factory.mktemp("cli") / "out", aux=f"vectors:{word_vectors[0]}")
+    return salt_ext.transfer(
+        source, donor, tmp_path_factory.mktemp("cli") / "out", method="salt", aux=f"vectors:{word_vectors[0]}"
+    )
 
 
 def output_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:

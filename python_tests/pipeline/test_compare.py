@@ -80,7 +80,7 @@ def test_bits_per_byte_are_those_of_a_transferred_model(kind, source, untied_sou
     """Written, opened and measured by hand; an untied head in bfloat16, too."""
     old = source if kind == "tied" else untied_source
     found = salt_ext.compare(old, donor, "salt", text=[texts[0]])
-    salt_ext.transfer(old, donor, tmp_path / "out")
+    salt_ext.transfer(old, donor, tmp_path / "out", method="salt")
     lines = texts[0].read_text(encoding="utf-8").splitlines()
 
     def by_hand(folder):

@@ -180,10 +180,10 @@ def files(folder):
 
 def test_transfer_on_a_gpu(two_gpus, moves_go_nowhere, monkeypatch, untied_source, donor, tmp_path, capsys):
     """Other blocks, moved tables: the same bytes, since what is made up computes as the CPU does."""
-    plain = salt_ext.transfer(untied_source, donor, tmp_path / "plain", device="cpu")
+    plain = salt_ext.transfer(untied_source, donor, tmp_path / "plain", method="salt", device="cpu")
     assert plain.report["machine"]["ops_ran_on"] == {"regression": "cpu", "weighted sums": "cpu"}
     monkeypatch.setitem(method._BLOCK, "cuda", 37)
-    arguments = ["transfer", untied_source, donor, "-o", tmp_path / "moved", "--device", "cuda:0"]
+    arguments = ["transfer", untied_source, donor, "-o", tmp_path / "moved", "--method", "salt", "--device", "cuda:0"]
     assert cli.run([str(argument) for argument in arguments]) == 0
     assert "s on cuda:0 (made up), peak memory" in " ".join(capsys.readouterr().out.split())
     report = json.loads((tmp_path / "moved" / "salt_report.json").read_text(encoding="utf-8"))
@@ -251,7 +251,7 @@ def test_salt_plus_falls_back_with_one_warning(
 
 @pytest.mark.parametrize("short", ["before", "while running"])
 def test_transfer_falls_back(short, two_gpus, moves_go_nowhere, monkeypatch, source, donor, tmp_path):
-    plain = salt_ext.transfer(source, donor, tmp_path / "plain", device="cpu")
+    plain = salt_ext.transfer(source, donor, tmp_path / "plain", method="salt", device="cpu")
     if short == "before":
         monkeypatch.setattr(device, "free_memory", lambda where: 1000)
     else:
@@ -263,7 +263,7 @@ def test_transfer_falls_back(short, two_gpus, moves_go_nowhere, monkeypatch, sou
             return sums(*arguments)
 
         monkeypatch.setattr(ops, "csr_matmul", full_at_first)
-    moved = salt_ext.transfer(source, donor, tmp_path / "moved", device="auto")
+    moved = salt_ext.transfer(source, donor, tmp_path / "moved", method="salt", device="auto")
     assert set(moved.report["machine"]["ops_ran_on"].values()) == {"cpu"}
     (warning,) = [text for text in moved.report["warnings"] if text not in plain.report["warnings"]]
     assert warning.startswith("cuda:1 is short of memory: the regression needs ")

@@ -63,7 +63,22 @@ def donors(tmp_path_factory: pytest.TempPathFactory, donor, encoder_donor) -> di
 @pytest.mark.parametrize("kind", ["byte-level", "WordPiece"])
 def test_trained_tokens_of_a_base_model_are_kept(base, donors, kind, tmp_path, capsys) -> None:
     """With their rows; what is dropped is named by both commands and the report."""
-    assert cli.run(["transfer", str(base), str(donors[kind]), "-o", str(tmp_path / "out"), "--ridge", "0.1"]) == 0
+    assert (
+        cli.run(
+            [
+                "transfer",
+                str(base),
+                str(donors[kind]),
+                "-o",
+                str(tmp_path / "out"),
+                "--method",
+                "salt",
+                "--ridge",
+                "0.1",
+            ]
+        )
+        == 0
+    )
     printed = " ".join(capsys.readouterr().out.split())
     assert cli.run(["inspect", str(base), str(donors[kind])]) == 0
     inspected = " ".join(capsys.readouterr().out.split())
@@ -216,7 +231,7 @@ def counting_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("kind", ["byte-level", "WordPiece"])
 def test_positions_stay_where_padding_counts(counting_source, donors, kind, tmp_path) -> None:
     """Two anchored texts, one of them padded: hidden states equal the source's in every place."""
-    result = salt_ext.transfer(counting_source, donors[kind], tmp_path / "out", options={"ridge": 0.1})
+    result = salt_ext.transfer(counting_source, donors[kind], tmp_path / "out", method="salt", options={"ridge": 0.1})
     new, old = (transformers.AutoTokenizer.from_pretrained(folder) for folder in (result.output, counting_source))
     assert new.pad_token_id == old.pad_token_id == 1
     assert json.loads((result.output / "config.json").read_text())["pad_token_id"] == 1

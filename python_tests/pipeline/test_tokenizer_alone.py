@@ -92,7 +92,7 @@ def test_salt_regresses_on_the_vectors(source, alone, target_tokenizer, source_t
 
 @pytest.mark.parametrize("method", ["salt", "focus", "global"])
 def test_refused_before_any_table_is_read(method, source, alone, text, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("salt_ext.pipeline._examine_source", lambda *given: pytest.fail("read"))
+    monkeypatch.setattr("salt_ext.job._examine_source", lambda *given: pytest.fail("read"))
     assert cli.run(["transfer", str(source), str(alone), "-o", str(tmp_path / "out"), "--method", method]) == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1

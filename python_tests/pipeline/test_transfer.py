@@ -61,7 +61,13 @@ def test_rows_are_the_papers(
 ):
     source, (file, vectors) = request.getfixturevalue(name), word_vectors
     result = salt_ext.transfer(
-        source, donor, tmp_path / "out", aux=f"vectors:{file}", options={"temperature": temperature}, seed=7
+        source,
+        donor,
+        tmp_path / "out",
+        method="salt",
+        aux=f"vectors:{file}",
+        options={"temperature": temperature},
+        seed=7,
     )
     before, after, donors = tensors_of(source), tensors_of(tmp_path / "out"), tensors_of(donor)
     shared = shared_tokens(source_tokenizer, target_tokenizer)

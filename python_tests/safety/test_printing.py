@@ -85,6 +85,11 @@ def summary_of(text: str) -> dict[str, Any]:
     return {
         "rows": counts,
         "anchors": {"by_class": {text: 3}},
+        "choice": {
+            "method": text,
+            "why": text,
+            "tried": [{"method": text, "bits_per_byte": 1.0, "trained": None, "note": text}],
+        },
         "support": {"size": spread, "residual": spread, "weight_l1": spread},
         "norms": {text: {"ratio": 1.0, "regressed": {"mean": 1.0}, "source_anchors": {"mean": 1.0}}},
         "seconds": {text: 1.0},

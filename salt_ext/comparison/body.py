@@ -157,6 +157,11 @@ class Body:
         finally:
             self._undo(model, body=not only_new_rows)
 
+    def close(self) -> None:
+        """Forgets the model; the next plan opens it again."""
+        self._model, self._slots, self._in_place = None, None, None
+        self._kept = {}
+
     def _measure(self, model: PreTrainedModel, stream: TokenStream, stop: Stop | None) -> TextScore:
         return measure_stream(model, stream, context=self.context, dtype=self.dtype, stop=stop)
 

@@ -31,6 +31,24 @@ class Chosen:
     label: str
     method: Method
 
+    @classmethod
+    def of(cls, label: str) -> Chosen:
+        """The method of an item, "name" or "name:option=value;option=value".
+
+        Raises:
+            InputError: it is not of this form, or the method or the option does not exist.
+        """
+        name, colon, written = label.partition(":")
+        options: dict[str, str] = {}
+        for pair in written.split(";") if colon else ():
+            option, equals, value = (part.strip() for part in pair.partition("="))
+            if not option or not equals:
+                raise InputError(f"method {label!r}: {pair!r} is no option, expected NAME:OPTION=VALUE;OPTION=VALUE")
+            if option in options:
+                raise InputError(f"method {label!r}: option {option} is given twice")
+            options[option] = value
+        return cls(label, make_method(name.strip(), options))
+
     def plan(self, material: Material, *, rows: int) -> tuple[TransferPlan, tuple[str, ...]]:
         """The plan of all rows, and the method's warnings.
 
@@ -74,17 +92,4 @@ def choose_methods(wanted: str | Sequence[str]) -> list[Chosen]:
     labels += [name for name in CONTROLS if name not in labels]
     if twice := next((label for label in labels if labels.count(label) > 1), None):
         raise InputError(f"methods names {twice!r} twice")
-    return [Chosen(label, _make(label)) for label in labels]
-
-
-def _make(label: str) -> Method:
-    name, colon, written = label.partition(":")
-    options: dict[str, str] = {}
-    for pair in written.split(";") if colon else ():
-        option, equals, value = (part.strip() for part in pair.partition("="))
-        if not option or not equals:
-            raise InputError(f"method {label!r}: {pair!r} is no option, expected NAME:OPTION=VALUE;OPTION=VALUE")
-        if option in options:
-            raise InputError(f"method {label!r}: option {option} is given twice")
-        options[option] = value
-    return make_method(name.strip(), options)
+    return [Chosen.of(label) for label in labels]

@@ -18,7 +18,7 @@ from salt_ext.inputs import Pair, moved_configs
 from salt_ext.progress import without_progress_bars
 from salt_ext.vocab import Anchors
 
-_LONGEST_CONTEXT = 512
+LONGEST_CONTEXT = 512
 _CANNOT_RUN = "source cannot be run as a causal language model, and what it makes of a text is to be measured"
 
 
@@ -36,8 +36,8 @@ def context_of(pair: Pair) -> int:
         raise InputError(f"{_CANNOT_RUN}: {brief(error)}") from error
     if config.is_encoder_decoder:
         raise InputError(f"source is an encoder-decoder ({config.model_type}), expected a causal language model")
-    longest = getattr(config.get_text_config(), "max_position_embeddings", None) or _LONGEST_CONTEXT
-    return min(_LONGEST_CONTEXT, int(longest))
+    longest = getattr(config.get_text_config(), "max_position_embeddings", None) or LONGEST_CONTEXT
+    return min(LONGEST_CONTEXT, int(longest))
 
 
 def open_source(pair: Pair, *, device: torch.device) -> PreTrainedModel:

@@ -148,7 +148,9 @@ def _run(
             for training, name in zip(trainings, ("source", "donor"), strict=True):
                 save(training.model, training.tokenizer, place / name)
         with clock.step("transfer"):
-            made = transfer(place / "source", place / "donor", place / SALT.lower(), seed=seed, progress=False)
+            made = transfer(
+                place / "source", place / "donor", place / SALT.lower(), method=SALT.lower(), seed=seed, progress=False
+            )
         arms, references = _compare(place, made.plan, corpus, replace(budget.adaptation, seed=seed), workers, clock)
     result = {
         "arms": [arm.as_json() for arm in arms],

@@ -15,6 +15,7 @@ from salt_ext import ops
 from salt_ext.errors import InputError
 from salt_ext.methods.assembly import Combinations
 from salt_ext.methods.material import Material
+from salt_ext.vocab import Anchors
 
 MINIMUM_KEYS = 2
 # Rows per call of the operators: enough work for all threads or a whole GPU, often enough for a progress bar. A row's
@@ -76,13 +77,24 @@ def find_neighbours(
         new = new[nonzero_rows(table, size)[new]]
     usable = material.text_anchors & nonzero_rows(keys, size)[anchors.target_ids]
     if len(new) and usable.sum() < MINIMUM_KEYS:
-        row = "an auxiliary vector" if material.stands_in else row
-        found = ", ".join(f"{count} {kind}" for kind, count in anchors.counts().items()) or "none at all"
-        raise InputError(
-            f"source and donor share too few tokens: {len(anchors)} anchors ({found}), of which {usable.sum()} are "
-            f"text with {row}; {method} needs at least {MINIMUM_KEYS}"
-        )
+        raise too_few(anchors, int(usable.sum()), "an auxiliary vector" if material.stands_in else row, method)
     return Neighbours(new, anchors.target_ids[usable], anchors.source_ids[usable])
+
+
+def too_few(anchors: Anchors, usable: int, row: str, method: str) -> InputError:
+    """What is raised where anchors are not enough.
+
+    Args:
+        anchors: all that there are.
+        usable: how many of them can serve.
+        row: what those have.
+        method: its name.
+    """
+    found = ", ".join(f"{count} {kind}" for kind, count in anchors.counts().items()) or "none at all"
+    return InputError(
+        f"source and donor share too few tokens: {len(anchors)} anchors ({found}), of which {usable} are text with "
+        f"{row}; {method} needs at least {MINIMUM_KEYS}"
+    )
 
 
 def text_keys(material: Material, made: npt.NDArray[np.int64], queries: Tensor, sources: Tensor) -> Neighbours:

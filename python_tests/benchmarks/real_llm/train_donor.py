@@ -1,9 +1,10 @@
 """Trains a small decoder of one language, with a tokenizer of its own: a donor where none can be downloaded.
 
     python train_donor.py OUT TEXT... [--hidden 192] [--layers 2] [--vocabulary 8000] [--tokens 6000000]
+                          [--tokenizer FOLDER] [--threads 1]
 
-The tokenizer is a byte-level BPE of the same texts. Two cores take half an hour for the defaults, an hour or two for a
-hidden size of 512.
+The tokenizer is a byte-level BPE of the same texts, or another donor's: then the two donors of a language differ in
+their strength alone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from salt_ext.evaluate import adapt_stream, token_stream
+from salt_ext.machine import cpu_threads
+from salt_ext.precision import fast_dtype
 
 SPECIAL = ["<s>", "</s>", "<pad>"]
 CONTEXT = 256
@@ -44,9 +47,20 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--vocabulary", type=int, default=8000)
     parser.add_argument("--tokens", type=int, default=6_000_000)
+    parser.add_argument("--tokenizer", type=Path, default=None)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--threads", type=int, default=None)
     chosen = parser.parse_args()
+    with cpu_threads(chosen.threads):
+        train(chosen)
+
+
+def train(chosen: argparse.Namespace) -> None:
     torch.manual_seed(0)
-    tokenizer = train_tokenizer(chosen.texts, chosen.vocabulary)
+    if chosen.tokenizer is None:
+        tokenizer = train_tokenizer(chosen.texts, chosen.vocabulary)
+    else:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(chosen.tokenizer)
     lines = [line for text in chosen.texts for line in text.read_text(encoding="utf-8").splitlines()]
     stream = token_stream(tokenizer, lines)
     model = LlamaForCausalLM(
@@ -71,7 +85,15 @@ def main() -> None:
 
     steps = chosen.tokens // 4096
     losses = adapt_stream(
-        model, stream, steps=steps, tokens_per_step=4096, lr=2e-3, seed=0, context=CONTEXT, progress=tell
+        model,
+        stream,
+        steps=steps,
+        tokens_per_step=4096,
+        lr=chosen.lr,
+        seed=0,
+        context=CONTEXT,
+        dtype=fast_dtype(torch.device("cpu")),
+        progress=tell,
     )
     model.save_pretrained(chosen.output)
     tokenizer.save_pretrained(chosen.output)

@@ -1,0 +1,134 @@
+"""The text that `auto` measures and trains on: lines of all files, a part for each, none in both."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from salt_ext.errors import InputError
+from salt_ext.inputs import Pair
+from salt_ext.streams import TokenStream, token_stream
+from salt_ext.textfile import read_lines
+
+# Of each file: more would not change what is found.
+_MOST_BYTES = 4 << 20
+_HELD_OUT_BYTES = 20_000
+# Of the longest training: 50 steps of 2,048 tokens, which are shorter than this in most texts.
+_TRAINING_BYTES = 50 * 2048 * 8
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Lines, no two alike.
+
+    Attributes:
+        files: where they come from.
+        held_out: to measure on.
+        training: to train on, in a drawn order.
+    """
+
+    files: tuple[str, ...]
+    held_out: list[str]
+    training: list[str]
+
+    def encode(self, pair: Pair, *, context: int) -> Streams:
+        """The sample as tokens.
+
+        Args:
+            pair: whose tokenizers do it.
+            context: tokens that the model reads at once.
+
+        Raises:
+            InputError: what is measured on does not fill a window.
+        """
+        held_out = token_stream(pair.target.tokenizer, self.held_out)
+        if len(held_out.ids) <= context:
+            raise InputError(
+                f"text: the part of it that is measured on has {len(held_out.ids)} tokens, expected more than one "
+                f"window of {context}: give a longer text, such as {2 * _HELD_OUT_BYTES // 1000} kB"
+            )
+        training = token_stream(pair.target.tokenizer, self.training) if self.training else None
+        return Streams(
+            held_out,
+            training if training is not None and len(training.ids) > context else None,
+            bytes_per_token=held_out.bytes / int(held_out.counted.sum()),
+            bytes_per_source_token=_bytes_per_token(token_stream(pair.source.tokenizer, self.held_out)),
+        )
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The same, encoded.
+
+    Attributes:
+        held_out: by the new tokenizer.
+        training: by the new tokenizer; None where it does not fill a window.
+        bytes_per_token: of the new tokenizer on `held_out`.
+        bytes_per_source_token: of the source's.
+    """
+
+    held_out: TokenStream
+    training: TokenStream | None
+    bytes_per_token: float
+    bytes_per_source_token: float
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For the report."""
+        return {
+            "bytes": self.held_out.bytes,
+            "bytes_per_token": round(self.bytes_per_token, 3),
+            "bytes_per_source_token": round(self.bytes_per_source_token, 3),
+        }
+
+    @property
+    def warnings(self) -> list[str]:
+        """Whether the text may be of another language than the one that the model moves to."""
+        if self.bytes_per_token > self.bytes_per_source_token:
+            return []
+        return [
+            f"text: a token of the new tokenizer covers {self.bytes_per_token:.2f} bytes of it, one of the source's "
+            f"own {self.bytes_per_source_token:.2f}: if it is not in the language that the model moves to, the choice "
+            "of the method is made for the wrong one"
+        ]
+
+
+def read_sample(files: Sequence[str | Path], *, seed: int) -> Sample:
+    """Reads the text.
+
+    Args:
+        files: UTF-8, a document a line; of each the first 4 MiB.
+        seed: of which lines are measured on.
+
+    Raises:
+        InputError: the files are not a list, or one cannot be read, is not UTF-8 or holds no text.
+    """
+    if isinstance(files, str | Path):
+        raise InputError(f"text is {str(files)!r}, expected a list of files")
+    read = [line for file in files for line in read_lines(Path(file), max_bytes=_MOST_BYTES) if line.strip()]
+    lines = list(dict.fromkeys(read))
+    random.Random(seed).shuffle(lines)
+    total = sum(len(line.encode()) for line in lines)
+    held_out = _front(lines, min(_HELD_OUT_BYTES, total // 2))
+    return Sample(tuple(map(str, files)), lines[:held_out], _cut(lines[held_out:]))
+
+
+def _cut(lines: list[str]) -> list[str]:
+    return lines[: _front(lines, _TRAINING_BYTES)]
+
+
+def _front(lines: list[str], size: int) -> int:
+    """How many of the first lines make up so many bytes, or as few more as can be; at least one."""
+    found = 0
+    for number, line in enumerate(lines, 1):
+        found += len(line.encode())
+        if found >= size:
+            return number
+    return len(lines)
+
+
+def _bytes_per_token(stream: TokenStream) -> float:
+    return stream.bytes / int(stream.counted.sum())

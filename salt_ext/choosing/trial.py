@@ -1,0 +1,170 @@
+"""Candidates on the source itself, within a limit of time: bits per byte at once, then an equal short training.
+
+The start shows gross failures only; what is behind after a few steps of training stays behind (measured: 25 steps of
+2,048 tokens on SmolLM2-135M). So those that do no better than the mean row or start far behind the best are left, and
+as many of the others are trained, with as many steps, as the time allows.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from salt_ext.choosing.decision import Tried
+from salt_ext.choosing.rule import CONTROL
+from salt_ext.choosing.sample import Streams
+from salt_ext.comparison.body import Body
+from salt_ext.comparison.chosen import Chosen
+from salt_ext.errors import InputError
+from salt_ext.measuring import StoppedError
+from salt_ext.methods import Material
+from salt_ext.plan import TransferPlan
+from salt_ext.progress import Clock
+
+TOKENS_PER_STEP = 2048
+LEARNING_RATE = 3e-4
+# The more the better, 12 tell as much as 25 of the order.
+_STEPS = (50, 25, 12)
+# A start that has this many times the bits of the best does not catch up in any training that was measured.
+_FAR_BEHIND = 1.15
+# Forward and backward pass and update, in forward passes.
+_PASSES_PER_STEP = 3.5
+_OVER = "not tried: the time was over"
+_OVER_TRAINING = "not trained: the time was over"
+
+
+@dataclass
+class Trial:
+    """One trial.
+
+    Attributes:
+        body: of the source.
+        material: what methods are given.
+        streams: the sample.
+        rows: of the plans.
+        deadline: `time.perf_counter()` at which all ends.
+        clock: told of every step.
+        only_new_rows: whether the training changes nothing else.
+        steps: of the training; 0 where there was none.
+    """
+
+    body: Body
+    material: Material
+    streams: Streams
+    rows: int
+    deadline: float
+    clock: Clock
+    only_new_rows: bool
+    steps: int = field(default=0, init=False)
+    _seconds_per_token: float = field(default=math.inf, init=False)
+
+    def run(self, candidates: Sequence[Chosen]) -> list[Tried]:
+        """Measures the candidates and trains the best of them until the time is over.
+
+        Returns:
+            What was found of each, the best first, those without any figure last.
+
+        Raises:
+            InputError: the source cannot be opened.
+            OutputError: the folder for temporary files cannot take a model.
+        """
+        tried = _far_behind([self._measure(chosen) for chosen in candidates])
+        methods = {chosen.label: chosen for chosen in candidates}
+        going = sorted((each for each in tried if each.bits_per_byte is not None and not each.note), key=_quality)
+        trained = {each.method: self._train(each, methods[each.method]) for each in self._affordable(going)}
+        return sorted((trained.get(each.method, each) for each in tried), key=_quality)
+
+    def close(self) -> None:
+        """Forgets the model."""
+        self.body.close()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For the report: the training, None where there was none."""
+        rows = "rows of new tokens" if self.only_new_rows else "all weights"
+        how = {"steps": self.steps, "tokens_per_step": TOKENS_PER_STEP, "lr": LEARNING_RATE, "of": rows}
+        return {"training": how if self.steps else None}
+
+    def _late(self) -> bool:
+        return time.perf_counter() > self.deadline
+
+    def _measure(self, chosen: Chosen) -> Tried:
+        if self._late():
+            return Tried(chosen.label, note=_OVER)
+        with self.clock.step(f"measure {chosen.label}"):
+            try:
+                plan = self._plan(chosen)
+            except InputError as error:
+                return Tried(chosen.label, note=str(error))
+            begun = time.perf_counter()
+            try:
+                score = self.body.measure(plan, self.streams.held_out, stop=self._late)
+            except StoppedError:
+                return Tried(chosen.label, note=_OVER)
+            # The first one has the model written and opened besides, so that the quickest tells.
+            took = (time.perf_counter() - begun) / len(self.streams.held_out.ids)
+            self._seconds_per_token = min(self._seconds_per_token, took)
+        return Tried(chosen.label, score.bits_per_byte)
+
+    def _affordable(self, going: Sequence[Tried]) -> Sequence[Tried]:
+        """The candidates that there is time to train, at least two or none; `steps` is set to how long."""
+        if self.streams.training is None:
+            return []
+        left, token = self.deadline - time.perf_counter(), self._seconds_per_token
+        for count in range(len(going), 1, -1):
+            for steps in _STEPS:
+                training = steps * TOKENS_PER_STEP * _PASSES_PER_STEP * token
+                if count * (training + len(self.streams.held_out.ids) * token) < left:
+                    self.steps = steps
+                    return going[:count]
+        return []
+
+    def _train(self, found: Tried, chosen: Chosen) -> Tried:
+        if self._late():
+            return replace(found, note=_OVER_TRAINING)
+        assert self.streams.training is not None
+        with self.clock.step(f"train {chosen.label}"):
+            try:
+                score = self.body.adapt_and_measure(
+                    self._plan(chosen),
+                    self.streams.training,
+                    self.streams.held_out,
+                    steps=self.steps,
+                    tokens_per_step=TOKENS_PER_STEP,
+                    lr=LEARNING_RATE,
+                    seed=self.material.seed,
+                    only_new_rows=self.only_new_rows,
+                    progress=self.clock.advance,
+                    stop=self._late,
+                )
+            except StoppedError:
+                return replace(found, note=_OVER_TRAINING)
+        return replace(found, trained=score.bits_per_byte)
+
+    def _plan(self, chosen: Chosen) -> TransferPlan:
+        """Made anew each time: the dense part of a plan may be as large as a table, and a trial would keep several."""
+        return chosen.plan(self.material, rows=self.rows)[0]
+
+
+def _far_behind(tried: Sequence[Tried]) -> list[Tried]:
+    """The same, with a note at those that are not worth a training."""
+    starts = {each.method: each.bits_per_byte for each in tried if each.bits_per_byte is not None}
+    most, control = _FAR_BEHIND * min(starts.values(), default=math.inf), starts.get(CONTROL, math.inf)
+
+    def marked(each: Tried) -> Tried:
+        if each.method == CONTROL and not each.note:
+            return replace(each, note="knows nothing of a token, to compare with")
+        if each.method in starts and starts[each.method] >= control:
+            return replace(each, note="no better than the mean row")
+        return replace(each, note="far behind at once") if starts.get(each.method, 0.0) > most else each
+
+    return [marked(each) for each in tried]
+
+
+def _quality(each: Tried) -> tuple[bool, float, float]:
+    """Orders by what was measured last: trained before others, measured before those that were not."""
+    trained = math.inf if each.trained is None else each.trained
+    return each.bits_per_byte is None, trained, math.inf if each.bits_per_byte is None else each.bits_per_byte
