@@ -110,6 +110,44 @@ def by_counts(counts: list[float], **parts: object) -> TransferPlan:
     )
 
 
+def of_scripts(count: int, **parts: object) -> TransferPlan:
+    """Rows: `count` copied of the sources in order; the first is none of the anchors; then three regressed."""
+    rows = count + 3
+    return TransferPlan(
+        crow_indices=torch.arange(rows + 1),
+        col_indices=torch.cat([torch.arange(count), torch.tensor([1, 2, 3])]),
+        values=torch.ones(rows),
+        provenance=torch.tensor([Provenance.COPIED] * count + [Provenance.REGRESSED] * 3, dtype=torch.uint8),
+        residual=torch.full((rows,), torch.nan),
+        source_rows=count,
+        seed=0,
+        norm_anchors=torch.arange(1, count),
+        **parts,  # type: ignore[arg-type]
+    )
+
+
+def test_norms_are_those_of_the_named_anchors():
+    """A row that is copied and no anchor, such as a byte's, has no say however long it is."""
+    table = numbers(50, WIDTH).double()
+    table[0] *= 1000
+    norms = np.linalg.norm(table.numpy(), axis=1)
+    by_row = of_scripts(50, norms=Norms.ROW).apply(table)[50:]
+    np.testing.assert_allclose(by_row.norm(dim=1).numpy(), norms[1:].mean(), rtol=1e-12)
+    by_factor = of_scripts(50, norms=Norms.FACTOR).apply(table)[50:]
+    np.testing.assert_allclose(by_factor.norm(dim=1).mean().numpy(), norms[1:].mean(), rtol=1e-12)
+
+
+def test_norms_by_script_are_medians_of_scripts_that_are_large_enough():
+    table = numbers(50, WIDTH).double()
+    norms = np.linalg.norm(table.numpy(), axis=1)
+    groups = torch.tensor([0] * 25 + [1] * 20 + [2] * 5 + [0, 1, 2])
+    made = of_scripts(50, norms=Norms.SCRIPT, norm_groups=groups).apply(table)[50:]
+    wanted = [np.median(norms[1:25]), np.median(norms[25:45]), np.median(norms[1:])]
+    np.testing.assert_allclose(made.norm(dim=1).numpy(), wanted, rtol=1e-12)
+    directions = (made / made.norm(dim=1, keepdim=True)).numpy()
+    np.testing.assert_allclose(directions, table[1:4].numpy() / norms[1:4, None], rtol=1e-12)
+
+
 def test_norms_by_frequency_follow_the_copied_rows_that_occur():
     """A line through three of the four copied rows, the one that never occurs left out; NumPy's own fit."""
     counts = [900.0, 0.0, 30.0, 4.0, 100.0, 12.0, 1e12, 0.0]
@@ -215,6 +253,10 @@ def test_parts_are_saved(tmp_path):
     assert (again.norms, again.head_bias, again.head_scale) == (Norms.FREQUENCY, HeadBias.FREQUENCY, 0.3)
     assert again.log_counts is not None
     assert torch.equal(again.log_counts, torch.tensor([1.0] * 8).log1p())
+    scripts = of_scripts(50, norms=Norms.SCRIPT, norm_groups=torch.arange(53) % 2)
+    scripts.save(tmp_path / "scripts")
+    table = numbers(50, WIDTH)
+    assert torch.equal(TransferPlan.load(tmp_path / "scripts").apply(table), scripts.apply(table))
     bare = replace(
         plan, head_values=None, low_rank=None, provenance=torch.tensor([0, 1, 1, 3, 3, 2], dtype=torch.uint8)
     )
@@ -246,5 +288,14 @@ def test_parts_that_do_not_fit_are_refused():
     for by_frequency in ({"norms": Norms.FREQUENCY}, {"head_bias": HeadBias.FREQUENCY}):
         with pytest.raises(InputError, match="log_counts is missing"):
             make_plan(**by_frequency)
+    with pytest.raises(InputError, match="norm_groups is missing: norms of the plan go by script"):
+        make_plan(norms=Norms.SCRIPT)
+    with pytest.raises(InputError, match=r"norm_groups is torch.int64 \[5\] on cpu, expected torch.int64 \[6\]"):
+        make_plan(norm_groups=torch.zeros(5, dtype=torch.int64))
+    with pytest.raises(InputError, match="norm_anchors must lie between 0 and 5"):
+        make_plan(norm_anchors=torch.tensor([6]))
+    for wrong in ([0, 0], [1]):  # twice; a row that is not copied
+        with pytest.raises(InputError, match="norm_anchors must ascend strictly and name rows with provenance COPIED"):
+            make_plan(norm_anchors=torch.tensor(wrong))
     with pytest.raises(InputError, match=r"log_counts is torch.float32 \[5\] on cpu, expected torch.float32 \[6\]"):
         make_plan(log_counts=torch.ones(5))

@@ -35,6 +35,7 @@ from salt_ext.methods.cross_validation import cross_validate
 from salt_ext.methods.frequencies import token_counts
 from salt_ext.methods.material import Material, MethodInfo
 from salt_ext.methods.neighbours import SparseRows, combine_blocks, find_neighbours, nonzero_rows, with_residual
+from salt_ext.methods.norm_anchors import norm_parts
 from salt_ext.methods.prior import PRIORS, Prior
 from salt_ext.methods.similarity import SIMILARITIES, Similarity
 from salt_ext.methods.supports import find_support
@@ -67,8 +68,9 @@ class Salt:
         prior: what the local fit corrects in place of the map, where it knows the token: the source tokens of the
             token's pieces ("subword"), those that it translates ("alignment"), or "none"; see `methods.prior`.
         alignment: for the latter, the table that `salt-ext align` made of the same two tokenizers.
-        norms: "kept", or new rows scaled to the copied rows' norms: all by one "factor" or each "row" by its own to
-            their mean, or each to what copied tokens of its "frequency" have.
+        norms: "kept", or new rows scaled to the norms of anchors that are trained text: all by one "factor" or each
+            "row" by its own to their mean, each to the median of its "script", or to what anchors of its "frequency"
+            have.
         head_scale: what the new rows of an untied head are multiplied with besides.
         head_bias: where a head has a bias, new tokens' are made by the same "weights", or by "frequency".
         text_sample: a text in the new language, a document a line, whose tokens are counted for "frequency".
@@ -146,7 +148,7 @@ class Salt:
             chosen, facts["cross_validation"] = cross_validate(self, material, prior)
         return replace(
             chosen.rows_of(material, prior),
-            norms=Norms(self.norms),
+            **norm_parts(material, self.norms),
             head_scale=self.head_scale,
             head_bias=HeadBias(self.head_bias),
             log_counts=log_counts,

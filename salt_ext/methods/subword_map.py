@@ -28,6 +28,7 @@ from salt_ext.methods.checks import check_choice, check_not_negative
 from salt_ext.methods.entries import Entries, joined
 from salt_ext.methods.material import Material, MethodInfo
 from salt_ext.methods.neighbours import nonzero_rows
+from salt_ext.methods.norm_anchors import norm_parts
 from salt_ext.methods.prior import Prior
 from salt_ext.plan import LowRank, Norms, Provenance
 
@@ -38,7 +39,8 @@ class SubwordMap:
 
     Attributes:
         ridge: this times the mean of the diagonal of A'A is lambda, at least 0.
-        norms: "kept", or new rows scaled to the copied rows' norms, all by one "factor" or each "row" by its own.
+        norms: "kept", or new rows scaled to the norms of anchors that are trained text: all by one "factor", or each
+            by its own to their mean ("row") or to the median of its "script".
         drop_anchors: which anchors are copied but explain no others, see `anchor_quality`.
 
     Raises:
@@ -59,7 +61,7 @@ class SubwordMap:
 
     def __post_init__(self) -> None:
         check_not_negative("ridge", self.ridge)
-        check_choice("norms", self.norms, (Norms.KEPT.value, Norms.FACTOR.value, Norms.ROW.value))
+        check_choice("norms", self.norms, tuple(kind.value for kind in Norms if kind is not Norms.FREQUENCY))
         check_choice("drop_anchors", self.drop_anchors, DOUBTS)
 
     def combine(self, material: Material) -> Combinations:
@@ -96,7 +98,7 @@ class SubwordMap:
             source_ids=guesses.columns,
             values=guesses.values.astype(np.float32),
             low_rank=material.placement.run("regression", map_all, needed=needed) if len(mapped) else None,
-            norms=Norms(self.norms),
+            **norm_parts(material, self.norms),
             rest=Provenance.AVERAGED,
             facts=facts,
         )

@@ -55,6 +55,12 @@ def _check_tensors(plan: TransferPlan) -> None:
         wanted["log_counts"] = (plan.log_counts, torch.float32, target_rows)
     elif plan.norms is Norms.FREQUENCY or plan.head_bias is HeadBias.FREQUENCY:
         raise InputError("log_counts is missing: norms or head_bias of the plan go by frequency")
+    if plan.norm_groups is not None:
+        wanted["norm_groups"] = (plan.norm_groups, torch.int64, target_rows)
+    elif plan.norms is Norms.SCRIPT:
+        raise InputError("norm_groups is missing: norms of the plan go by script")
+    if plan.norm_anchors is not None:
+        wanted["norm_anchors"] = (plan.norm_anchors, torch.int64, plan.norm_anchors.numel())
     for name, (tensor, dtype, length) in wanted.items():
         if tensor.dtype != dtype or tensor.shape != (length,) or tensor.device.type != "cpu":
             found = f"{tensor.dtype} {list(tensor.shape)} on {tensor.device}"
@@ -89,6 +95,10 @@ def _check_provenance(plan: TransferPlan) -> None:
     firsts = plan.crow_indices[:-1][copied]
     if bool((counts[copied] != 1).any()) or bool((plan.values[firsts] != 1).any()):
         raise InputError("a row with provenance COPIED must have exactly one entry, of weight 1")
+    if (anchors := plan.norm_anchors) is not None:
+        _check_range(anchors, plan.target_rows, "norm_anchors", "the target's rows")
+        if bool((anchors.diff() <= 0).any()) or not bool(copied[anchors].all()):
+            raise InputError("norm_anchors must ascend strictly and name rows with provenance COPIED")
     dense = torch.zeros(plan.target_rows, dtype=torch.bool)
     if plan.low_rank is not None:
         dense[plan.low_rank.rows] = True

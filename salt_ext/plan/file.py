@@ -17,7 +17,8 @@ from salt_ext.plan.check import DTYPES, RESERVED
 from salt_ext.plan.parts import Draw, HeadBias, LowRank, Norms
 
 _VERSION = "3"
-_EXTRA = ("head_values", "log_counts")
+# Tensors that a plan may lack.
+EXTRA = ("head_values", "log_counts", "norm_anchors", "norm_groups")
 _LOW_RANK = ("rows", "left", "right", "columns")
 
 
@@ -62,7 +63,7 @@ def load_plan(path: Path) -> dict[str, Any]:
             if missing:
                 raise InputError(f"{path} is not a transfer plan: it lacks {', '.join(sorted(missing))}")
             parts: dict[str, Any] = {name: file.get_tensor(name) for name in DTYPES}
-            parts |= {name: file.get_tensor(name) for name in _EXTRA if name in names}
+            parts |= {name: file.get_tensor(name) for name in EXTRA if name in names}
             dense = [file.get_tensor(name) for name in low_rank]
     except (OSError, safetensors.SafetensorError) as error:
         raise InputError(f"{path} cannot be read as a transfer plan: {error!s:.300}") from error

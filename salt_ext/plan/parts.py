@@ -30,12 +30,13 @@ class Draw(str, Enum):
 
 
 class Norms(str, Enum):
-    """Whether REGRESSED rows are scaled; a table of one column is not."""
+    """Whether REGRESSED rows are scaled; a table of one column is not. Anchors: see `TransferPlan.norm_anchors`."""
 
     KEPT = "kept"
-    FACTOR = "factor"  # all by one factor: their mean norm becomes that of the COPIED rows
-    ROW = "row"  # each by its own: every norm becomes the mean norm of the COPIED rows
-    FREQUENCY = "frequency"  # each by its own: norms that COPIED rows of that frequency have, see `scaling`
+    FACTOR = "factor"  # all by one factor: their mean norm becomes that of the anchors
+    ROW = "row"  # each by its own: every norm becomes the mean norm of the anchors
+    SCRIPT = "script"  # each by its own: the median norm of the anchors of its script
+    FREQUENCY = "frequency"  # each by its own: norms that anchors of that frequency have, see `scaling`
 
 
 class HeadBias(str, Enum):

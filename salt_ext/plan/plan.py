@@ -17,7 +17,7 @@ from torch import Tensor
 from salt_ext.errors import InputError
 from salt_ext.notebook import html_table
 from salt_ext.plan.check import DTYPES, check_plan
-from salt_ext.plan.file import load_plan, save_plan
+from salt_ext.plan.file import EXTRA, load_plan, save_plan
 from salt_ext.plan.making import make_rows
 from salt_ext.plan.parts import Draw, HeadBias, LowRank, Norms, Provenance
 
@@ -39,6 +39,9 @@ class TransferPlan:
         head_values: float32 [nnz], weights that make an output table in place of `values`; None where they are equal.
         low_rank: what REGRESSED rows get on top of their weighted sum, None for nothing.
         norms: how REGRESSED rows are scaled.
+        norm_anchors: int64 [n], strictly ascending, the COPIED rows whose norms tell how; None for all of them.
+        norm_groups: int64 [target_rows], rows of one script have one number; needed where norms go by script, else
+            None.
         head_scale: what REGRESSED rows of an untied head are multiplied with besides, above 0.
         head_bias: where the head's bias of REGRESSED rows comes from.
         log_counts: float32 [target_rows], ln(1 + how often the token occurs in a text); needed where norms or bias go
@@ -60,6 +63,8 @@ class TransferPlan:
     head_values: Tensor | None = None
     low_rank: LowRank | None = None
     norms: Norms = Norms.KEPT
+    norm_anchors: Tensor | None = None
+    norm_groups: Tensor | None = None
     head_scale: float = 1.0
     head_bias: HeadBias = HeadBias.WEIGHTS
     log_counts: Tensor | None = None
@@ -156,7 +161,7 @@ class TransferPlan:
         save_plan(
             path,
             {name: getattr(self, name) for name in DTYPES},
-            extra={"head_values": self.head_values, "log_counts": self.log_counts},
+            extra={name: getattr(self, name) for name in EXTRA},
             low_rank=self.low_rank,
             header={
                 "seed": str(self.seed),

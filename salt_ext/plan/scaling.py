@@ -1,8 +1,11 @@
 """What the copied rows say of the new ones' lengths, and of their entries in the head's bias.
 
+The lengths are those of the plan's `norm_anchors`, of all COPIED rows where it names none. By script means: the median
+norm of the anchors in the row's group, of all where the group has fewer than 20.
+
 By frequency means: with x = ln(1 + how often a token occurs in a text), the line y = a + b x is fitted by least squares
-to the COPIED tokens that occur there, y being their rows' norms or their biases, and every REGRESSED row gets what the
-line says of its own x, within the least and the largest y. Copied tokens that never occur there, special ones above
+to the anchors that occur there, y being their rows' norms or their biases, and every REGRESSED row gets what the
+line says of its own x, within the least and the largest y. Anchors that never occur there, special ones above
 all, say nothing of the others. Without two frequencies to draw a line through, all get the mean.
 """
 
@@ -20,14 +23,18 @@ if TYPE_CHECKING:
     from salt_ext.plan.plan import TransferPlan
 
 
+# Fewer of a script do not tell what its rows are like.
+_FEWEST_OF_SCRIPT = 20
+
+
 def copied_norm(plan: TransferPlan, old: Tensor) -> float:
-    """Mean norm of the source rows that are copied, each counted once; of all rows where none is.
+    """Mean norm of the anchors' rows, each counted once; of all rows where there is none.
 
     Args:
         plan: whose rows.
         old: [source_rows, width].
     """
-    _, sources = plan.copies()
+    _, sources = _anchors(plan)
     rows = sources.unique() if len(sources) else torch.arange(plan.source_rows)
     return float(_norms(old, rows).mean())
 
@@ -36,13 +43,14 @@ def wanted_norms(plan: TransferPlan, old: Tensor) -> Tensor:
     """The norm that each row of the new table should have: float64 [target_rows] on the CPU.
 
     Args:
-        plan: whose norms are ROW or FREQUENCY.
+        plan: whose norms are ROW, SCRIPT or FREQUENCY.
         old: [source_rows, width].
     """
     if plan.norms is Norms.ROW:
         return torch.full((plan.target_rows,), copied_norm(plan, old), dtype=torch.float64)
-    copied, sources = plan.copies()
-    return _by_frequency(plan, copied, _norms(old, sources))
+    anchors, sources = _anchors(plan)
+    norms = _norms(old, sources)
+    return _by_script(plan, anchors, norms) if plan.norms is Norms.SCRIPT else _by_frequency(plan, anchors, norms)
 
 
 def bias_by_frequency(plan: TransferPlan, old: Tensor) -> Tensor:
@@ -67,6 +75,25 @@ def _by_frequency(plan: TransferPlan, copied: Tensor, values: Tensor) -> Tensor:
     slope = (spread @ y) / (spread @ spread) if bool((spread != 0).any()) else x.new_zeros(())
     line: Tensor = y.mean() + slope * (counts - x.mean())
     return line.clamp(y.min(), y.max())
+
+
+def _by_script(plan: TransferPlan, anchors: Tensor, norms: Tensor) -> Tensor:
+    assert plan.norm_groups is not None  # checked with the plan
+    wanted = norms.new_full((plan.target_rows,), float(norms.quantile(0.5)) if len(norms) else 0.0)
+    groups = plan.norm_groups[anchors]
+    for group in groups.unique().tolist():
+        own = norms[groups == group]
+        if len(own) >= _FEWEST_OF_SCRIPT:
+            wanted[plan.norm_groups == group] = own.quantile(0.5)
+    return wanted
+
+
+def _anchors(plan: TransferPlan) -> tuple[Tensor, Tensor]:
+    """Target ids and source ids of the rows that tell of norms."""
+    rows, sources = plan.copies()
+    if plan.norm_anchors is None:
+        return rows, sources
+    return plan.norm_anchors, sources[torch.searchsorted(rows, plan.norm_anchors)]
 
 
 def _norms(table: Tensor, rows: Tensor) -> Tensor:
