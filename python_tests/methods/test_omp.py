@@ -39,6 +39,17 @@ def test_the_formula(world, k):
     assert (combined.lengths == k).all()
 
 
+def test_with_an_intercept_rows_are_rebuilt_around_the_means(world):
+    """The same pursuit of what differs from the mean donor row, and the whole mean source row on top."""
+    w = world(40, 30)
+    w.table += 3
+    atoms = w.donor[w.keys].astype(np.float64)
+    centre, mean = atoms.mean(axis=0), w.shared().mean(axis=0)
+    weights = np.array([pursue(query - centre, atoms - centre, 4) for query in w.donor[w.made].astype(np.float64)])
+    found = w.rows(Omp(k=4, intercept=True).combine(w.material()))
+    close(found[w.made], mean + weights @ (w.shared() - mean), 2e-4)
+
+
 def test_an_exact_fit_needs_no_more_atoms(world):
     w = world(6, 2, donor=8)
     w.donor[7], w.donor[8] = 2 * w.donor[3], 0

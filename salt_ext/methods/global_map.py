@@ -18,6 +18,7 @@ from salt_ext.methods.assembly import Combinations
 from salt_ext.methods.checks import check_not_negative
 from salt_ext.methods.material import Material, MethodInfo
 from salt_ext.methods.neighbours import find_neighbours
+from salt_ext.methods.remaining import made_of_pieces
 from salt_ext.plan import LowRank, Provenance
 
 
@@ -48,7 +49,7 @@ class GlobalMap:
         check_not_negative("ridge", self.ridge)
 
     def combine(self, material: Material) -> Combinations:
-        """New tokens with a donor row that is not zero are made, the others left.
+        """New tokens with a donor row that is not zero are made, the others of their pieces.
 
         Raises:
             InputError: fewer than two anchors have a donor row.
@@ -56,7 +57,7 @@ class GlobalMap:
         donor = material.donor
         neighbours = find_neighbours(material, donor, keys=donor, method="the global map", row="a donor row")
         if not len(neighbours.new):
-            return Combinations.none(rest=Provenance.SAMPLED)
+            return made_of_pieces(Combinations.none(rest=Provenance.AVERAGED), material)
 
         def map_all(device: torch.device) -> LowRank:
             anchors = donor[torch.from_numpy(neighbours.key_targets)].to(device)
@@ -67,10 +68,11 @@ class GlobalMap:
 
         keys, width = len(neighbours.key_targets), donor.shape[1]
         nothing = np.empty(0, dtype=np.int64)
-        return Combinations(
+        combined = Combinations(
             target_ids=neighbours.new,
             lengths=np.zeros(len(neighbours.new), dtype=np.int64),
             source_ids=nothing,
             values=nothing.astype(np.float32),
             low_rank=material.placement.run("regression", map_all, needed=memory_needed(keys, width)),
         )
+        return made_of_pieces(combined, material)

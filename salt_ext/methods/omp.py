@@ -8,9 +8,10 @@ donor's input table, so that tied and untied models move alike. Its command line
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +20,9 @@ from salt_ext.methods.assembly import Combinations
 from salt_ext.methods.checks import check_count, check_enough_keys
 from salt_ext.methods.material import Material, MethodInfo
 from salt_ext.methods.nearest import rows_of_slots
-from salt_ext.methods.neighbours import SparseRows, combine_blocks, find_neighbours, with_residual
+from salt_ext.methods.neighbours import Neighbours, SparseRows, combine_blocks, find_neighbours, with_residual
+from salt_ext.methods.remaining import made_of_pieces
+from salt_ext.plan import LowRank
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Omp:
 
     Attributes:
         k: anchors that a row is made of; fewer where they fit exactly.
+        intercept: whether rows are rebuilt around the anchors' mean, which the new row then has in whole; as published
+            they are not, and what a real model's rows have in common is lost.
 
     Raises:
         InputError: k is no whole number of at least 1.
@@ -44,6 +49,7 @@ class Omp:
     )
 
     k: int = 64
+    intercept: bool = False
 
     def __post_init__(self) -> None:
         check_count("k", self.k)
@@ -61,11 +67,28 @@ class Omp:
 
         def prepare(device: torch.device) -> Callable[[Tensor], SparseRows]:
             atoms = donor[key_rows].float().to(device)
+            centre = atoms.mean(dim=0) if self.intercept else torch.zeros_like(atoms[0])
+            atoms = atoms - centre
 
             def pursue(block: Tensor) -> SparseRows:
-                queries = donor[block].float().to(device)
+                queries = donor[block].float().to(device) - centre
                 return with_residual(rows_of_slots(*ops.omp(queries, atoms, self.k)), queries, atoms)
 
             return pursue
 
-        return combine_blocks(material, neighbours, prepare, row_bytes=donor.shape[1] * torch.float32.itemsize)
+        combined = combine_blocks(material, neighbours, prepare, row_bytes=donor.shape[1] * torch.float32.itemsize)
+        return made_of_pieces(_around_mean(combined, neighbours), material) if self.intercept else combined
+
+
+def _around_mean(combined: Combinations, neighbours: Neighbours) -> Combinations:
+    """b + w (B - b) with the anchors' mean row b: what the weights lack of a sum of 1 goes to it, as a dense term."""
+    owners = np.repeat(np.arange(len(combined.target_ids)), combined.lengths)
+    sums = np.bincount(owners, combined.values, minlength=len(combined.target_ids))
+    count = len(neighbours.key_sources)
+    mean = LowRank(
+        rows=torch.from_numpy(combined.target_ids),
+        left=torch.from_numpy(1 - sums).float()[:, None],
+        right=torch.full((1, count), 1 / count),
+        columns=torch.from_numpy(neighbours.key_sources),
+    )
+    return replace(combined, low_rank=mean)

@@ -37,6 +37,7 @@ from salt_ext.methods.material import Material, MethodInfo
 from salt_ext.methods.neighbours import SparseRows, combine_blocks, find_neighbours, nonzero_rows, with_residual
 from salt_ext.methods.norm_anchors import norm_parts
 from salt_ext.methods.prior import PRIORS, Prior
+from salt_ext.methods.remaining import made_of_pieces
 from salt_ext.methods.similarity import SIMILARITIES, Similarity
 from salt_ext.methods.supports import find_support
 from salt_ext.plan import HeadBias, LowRank, Norms
@@ -131,7 +132,8 @@ class Salt:
 
     def combine(self, material: Material) -> Combinations:
         """New tokens with a donor row that is not zero are made, where they also have a vector that finds neighbours or
-        there is a global map, and so are those that the prior knows; the others are left.
+        there is a global map, and so are those that the prior knows; the others are left, which by the paper are drawn
+        at random, and with any option beyond it are the mean of their pieces.
 
         Raises:
             InputError: a table has too few rows, too few anchors can serve, or a file cannot be used.
@@ -146,7 +148,7 @@ class Salt:
             material, facts["dropped_anchors"] = without_doubtful_anchors(material, self.drop_anchors)
         if self.cross_validate:
             chosen, facts["cross_validation"] = cross_validate(self, material, prior)
-        return replace(
+        combined = replace(
             chosen.rows_of(material, prior),
             **norm_parts(material, self.norms),
             head_scale=self.head_scale,
@@ -154,6 +156,8 @@ class Salt:
             log_counts=log_counts,
             facts=facts,
         )
+        # By the paper what has no vector is drawn at random.
+        return combined if replace(self, temperature=1.0, rcond=None) == Salt() else made_of_pieces(combined, material)
 
     def rows_of(
         self, material: Material, prior: Prior | None, wanted: npt.NDArray[np.int64] | None = None
