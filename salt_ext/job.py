@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from salt_ext import report
@@ -28,6 +29,7 @@ from salt_ext.plan import Provenance, TransferPlan
 from salt_ext.progress import Clock
 from salt_ext.protocol import llama_cpp_warnings
 from salt_ext.settings import Settings
+from salt_ext.start_warnings import start_warnings
 from salt_ext.tables import TableFacts, examine_table
 from salt_ext.vectors import VectorSource
 from salt_ext.verify import verify_output
@@ -110,7 +112,7 @@ class Job:
                     after=after,
                     checks=checks,
                     left_out=[name for name in checkpoint.companions().left_out if not (folder / name).exists()],
-                    warnings=list(dict.fromkeys([*warnings, *self.placement.warnings])),
+                    warnings=self._warnings(warnings, anchors, plan, before, after),
                     seconds=clock.seconds,
                     devices=self.placement.ran,
                     peak_memory=peak_memory(),
@@ -171,6 +173,21 @@ class Job:
             },
         )
         return combined, plan
+
+    def _warnings(
+        self,
+        known: list[str],
+        anchors: Anchors,
+        plan: TransferPlan,
+        before: dict[str, TableFacts],
+        after: dict[str, Tensor],
+    ) -> list[str]:
+        """All of them, each once: those that were known, what the start looks like, and where the ops could not run."""
+        tensors = self.pair.source.checkpoint.tensors
+        tables = {name: facts for name, facts in before.items() if len(tensors[name].shape) > 1}
+        text = torch.from_numpy(anchors.target_ids[np.isin(anchors.kinds, KEY_KINDS)])
+        start = start_warnings(plan, text=text, before=tables, after=after)
+        return list(dict.fromkeys([*known, *start, *self.placement.warnings]))
 
     def _run_both(self, folder: Path, anchors: Anchors, plan: TransferPlan) -> str:
         """One forward pass of both models; copied text tokens only, since special ones may change what is computed."""

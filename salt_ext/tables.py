@@ -22,10 +22,12 @@ class TableFacts:
     Attributes:
         sha256: of the table's bytes, padding rows included.
         norms: float64 [rows], the Euclidean norm of every token's row.
+        mean_norm: that of the mean of the tokens' rows.
     """
 
     sha256: str
     norms: Tensor
+    mean_norm: float
 
 
 def examine_table(table: Tensor, *, name: str, tokens: Sequence[str | None]) -> TableFacts:
@@ -42,16 +44,18 @@ def examine_table(table: Tensor, *, name: str, tokens: Sequence[str | None]) -> 
     flat = table.reshape(table.shape[0], -1)
     digest = hashlib.sha256()
     norms = torch.empty(len(tokens), dtype=torch.float64)
+    total = torch.zeros(flat.shape[1], dtype=torch.float64)
     step = max(1, _BLOCK_BYTES // (8 * max(1, flat.shape[1])))
     for begin in range(0, flat.shape[0], step):
         block = flat[begin : begin + step].contiguous()
         digest.update(byte_view(block))
         used = block[: max(0, len(tokens) - begin)]
         norms[begin : begin + len(used)], finite = norms_and_finite(used)
+        total += used.sum(dim=0, dtype=torch.float64)
         if not bool(finite.all()):
             row = begin + int((~finite).nonzero()[0])
             raise InputError(f"{name} holds NaN or infinity in row {row} ({tokens[row]!r}), expected finite numbers")
-    return TableFacts(digest.hexdigest(), norms)
+    return TableFacts(digest.hexdigest(), norms, float(total.norm()) / max(1, len(tokens)))
 
 
 def norms_and_finite(rows: Tensor) -> tuple[Tensor, Tensor]:
