@@ -25,7 +25,7 @@ from salt_ext.cli_options import (
     TrustRemoteCode,
 )
 from salt_ext.interruption import silent_end
-from salt_ext.printing import complain, console, last_words
+from salt_ext.printing import complain, console, last_words, say
 
 TEXT = "Text and adaptation"
 
@@ -47,7 +47,12 @@ def compare(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Write table.csv, table.json and picture.png here."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Write table.csv, table.json and picture.png here, each result as it comes; go on here if cut off.",
+        ),
     ] = None,
     adapt: Annotated[
         int, typer.Option(min=0, metavar="TOKENS", rich_help_panel=TEXT, help="Train every model on so many tokens.")
@@ -81,6 +86,7 @@ def compare(
 ) -> None:
     """Compare methods on identical inputs: cost, left-out anchors, bits per byte before and after training."""
     with silent_end():
+        from salt_ext.comparison.journal import JOURNAL_FILE
         from salt_ext.comparison.picture import NEEDED, can_draw
         from salt_ext.comparison.result import make_folder
         from salt_ext.comparison.run import compare as run
@@ -91,31 +97,37 @@ def compare(
         make_folder(output, inputs=[*text, *(adapt_text or ()), *((token_map,) if token_map else ())])
         if not can_draw():
             complain(NEEDED)
-    comparison = run(
-        source,
-        donor,
-        methods,
-        text=text,
-        adapt=adapt,
-        adapt_text=adapt_text or (),
-        lr=lr,
-        seeds=seeds,
-        max_bytes=max_bytes,
-        aux=aux,
-        match=match.value,
-        models=PairOptions(
-            tokenizer=tokenizer,
-            token_map=token_map,
-            keep_markers=keep_markers,
-            embedding=embedding,
-            head=head,
-            donor_embedding=donor_embedding,
-            trust_remote_code=trust_remote_code,
-        ),
-        device=device,
-        threads=threads,
-    )
-    if output is not None:
-        comparison.write(output)
+    screen = console(stderr=True)
+    try:
+        comparison = run(
+            source,
+            donor,
+            methods,
+            text=text,
+            adapt=adapt,
+            adapt_text=adapt_text or (),
+            lr=lr,
+            seeds=seeds,
+            max_bytes=max_bytes,
+            aux=aux,
+            match=match.value,
+            models=PairOptions(
+                tokenizer=tokenizer,
+                token_map=token_map,
+                keep_markers=keep_markers,
+                embedding=embedding,
+                head=head,
+                donor_embedding=donor_embedding,
+                trust_remote_code=trust_remote_code,
+            ),
+            device=device,
+            threads=threads,
+            output=output,
+            log=lambda sentence: say(screen, sentence),
+        )
+    except KeyboardInterrupt:
+        if output is not None and (output / JOURNAL_FILE).exists():
+            say(screen, f"what is measured is kept in {output}: the same command goes on behind it")
+        raise
     with last_words(None if output is None else f"the comparison is written to {output}"):
         print_comparison(comparison, console())

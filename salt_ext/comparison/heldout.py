@@ -24,6 +24,7 @@ from torch import Tensor
 from salt_ext.comparison.chosen import Chosen
 from salt_ext.errors import InputError
 from salt_ext.methods import Material
+from salt_ext.plan import TransferPlan
 from salt_ext.vocab import Anchors
 
 FOLDS = 3
@@ -31,6 +32,7 @@ PER_FOLD = 300
 # Of each fold at least, or the figures say nothing.
 _LEAST = 2
 _BLOCK = 4096
+_MOST_OF_THEMSELVES = 0.5
 
 
 @dataclass(frozen=True)
@@ -73,21 +75,33 @@ def choose_folds(anchors: Anchors, text: npt.NDArray[np.bool_], *, seed: int) ->
     return [np.sort(drawn[fold * size : (fold + 1) * size]) for fold in range(FOLDS)]
 
 
-def held_out_score(chosen: Chosen, material: Material) -> HeldOutScore:
+def held_out_score(chosen: Chosen, material: Material) -> HeldOutScore | None:
     """Leaves anchors out, fold by fold, and compares what the method makes of them; folds by the material's seed.
+
+    None where the figures mean nothing: a method that does not go by anchors, such as sub-words, makes most of those
+    left out of the very source token that each equals.
 
     Raises:
         InputError: too few anchors, or the method cannot work without those left out.
     """
     anchors, text = material.anchors, material.text_anchors
-    made, wanted = [], []
+    made, wanted, of_themselves = [], [], 0
     for fold in choose_folds(anchors, text, seed=material.seed):
         # A source token may serve several target tokens: each of them would give the others away.
         out = text & np.isin(anchors.source_ids, fold)
         plan, _ = chosen.plan(material.with_anchors(~out), rows=material.target.size)
         made.append(plan.apply(material.source_table)[anchors.target_ids[out]].double().numpy())
         wanted.append(anchors.source_ids[out])
+        of_themselves += _of_themselves(plan, anchors.target_ids[out], anchors.source_ids[out])
+    if of_themselves > _MOST_OF_THEMSELVES * sum(map(len, wanted)):
+        return None
     return score_rows(np.concatenate(made), np.concatenate(wanted), material.source_table, anchors.source_ids[text])
+
+
+def _of_themselves(plan: TransferPlan, targets: npt.NDArray[np.int64], sources: npt.NDArray[np.int64]) -> int:
+    """How many of the target rows have a weight of the source row that is to be found."""
+    crow, col = plan.crow_indices.numpy(), plan.col_indices.numpy()
+    return sum(source in col[crow[target] : crow[target + 1]] for target, source in zip(targets, sources, strict=True))
 
 
 def score_rows(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,24 +12,25 @@ import torch
 import transformers
 
 from salt_ext.comparison.body import Body
-from salt_ext.comparison.chosen import Chosen, choose_methods
-from salt_ext.comparison.heldout import FOLDS, choose_folds, held_out_score
+from salt_ext.comparison.chosen import choose_methods
+from salt_ext.comparison.identity import identity
+from salt_ext.comparison.job import Job
+from salt_ext.comparison.journal import Journal
+from salt_ext.comparison.pace import Pace
 from salt_ext.comparison.quality import TOKENS_PER_STEP, Adaptation, Bench
-from salt_ext.comparison.result import Comparison, Row
+from salt_ext.comparison.result import Comparison, make_folder
 from salt_ext.comparison.texts import Texts, read_texts
-from salt_ext.device import AUTO, Placement, choose_device
+from salt_ext.device import AUTO, choose_device
 from salt_ext.errors import InputError
-from salt_ext.inputs import Pair, PairOptions, match_pair, moved_rows, open_pair
+from salt_ext.inputs import PairOptions, match_pair, open_pair
 from salt_ext.inspection import warnings_of
-from salt_ext.machine import cpu_threads, memory_growth
+from salt_ext.machine import cpu_threads
 from salt_ext.materials import PairTables
-from salt_ext.methods import Material
 from salt_ext.methods.needs import check_needs
-from salt_ext.plan import TransferPlan
 from salt_ext.progress import Clock, Watching, watched
 from salt_ext.settings import DONOR_AUX
 from salt_ext.vectors import open_vectors
-from salt_ext.vocab import Anchors, Level
+from salt_ext.vocab import Level
 
 
 def compare(
@@ -51,6 +50,8 @@ def compare(
     device: str = AUTO,
     threads: int | None = None,
     progress: Watching = None,
+    output: Path | None = None,
+    log: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Makes one table of methods on identical inputs, with the controls `mean` and `random`.
 
@@ -81,17 +82,24 @@ def compare(
         threads: CPU threads; None for torch's own choice.
         progress: a function that is told of every step: (step, units done, units in all or 0); False for silence,
             True for bars, None for bars in a notebook and on a terminal only.
+        output: a folder for table.csv, table.json and, where matplotlib is installed, picture.png. Every result is
+            written there as it comes, as a line of results.jsonl, which is removed at the end: where it is found, with
+            the same inputs, the comparison goes on behind it, with more methods or seeds, too.
+        log: told a sentence for each result: how many there are, and how long the others will take.
 
     Returns:
         The table.
 
     Raises:
         InputError: something that was given cannot be used, or a method lacks what it needs.
-        OutputError: the folder for temporary files has no room for one model.
+        OutputError: the folder for temporary files has no room for one model; the folder `output` cannot be written,
+            or holds files that are no comparison's, or an unfinished comparison of other inputs.
     """
     chosen = choose_methods(methods)
     _check(adapt=adapt, adapt_text=adapt_text, lr=lr, seeds=seeds, max_bytes=max_bytes, match=match, threads=threads)
     placed = choose_device(device)
+    if output is not None:
+        make_folder(output, inputs=[Path(file) for file in (*text, *adapt_text)])
     begun = time.perf_counter()
     texts = read_texts(text, adapt_text, max_bytes=max_bytes, adapt=adapt)
     with cpu_threads(threads), watched(progress) as told:
@@ -109,7 +117,13 @@ def compare(
         training = encoded.training
         adaptation = None if training is None else Adaptation(training, adapt // TOKENS_PER_STEP, lr)
         bench = Bench(body, encoded.held_out, adaptation)
-        job = _Job(chosen, pair, anchors, tables, bench, clock)
+        inputs = identity(
+            pair, texts, aux=aux, match=match, models=models, adaptation=adaptation, dtype=body.dtype, device=placed
+        )
+        journal = Journal.open(output, inputs)
+        wanted = [(each.label, seed) for each in chosen for seed in range(seeds)]
+        pace = Pace(len(wanted), sum(each in journal.results for each in wanted))
+        job = Job(chosen, pair, anchors, tables, bench, clock, journal, pace, log or (lambda sentence: None))
         for seed in range(seeds):
             job.run(seed)
         source_score = body.source(encoded.held_out_of_source)
@@ -135,9 +149,12 @@ def compare(
         "seconds": {name: round(value, 2) for name, value in clock.seconds.items()},
         "seconds_in_all": round(time.perf_counter() - begun, 2),
     }
-    warnings = tuple(dict.fromkeys((*warnings_of(pair, anchors), *encoded.warnings, *tables.warnings, *job.warnings)))
-    rows = tuple(Row(label, {key: tuple(of) for key, of in found.items()}) for label, found in job.figures.items())
-    return Comparison(rows, source_score.bits_per_byte, facts, warnings)
+    warnings = (*warnings_of(pair, anchors), *encoded.warnings, *tables.warnings, *job.method_warnings(), *job.warnings)
+    comparison = Comparison(job.rows(seeds), source_score.bits_per_byte, facts, tuple(dict.fromkeys(warnings)))
+    if output is not None:
+        comparison.write(output)
+        journal.close()
+    return comparison
 
 
 def _check(
@@ -163,67 +180,6 @@ def _check(
         raise InputError("adapt_text is given, but not how many tokens of it are to be read (adapt)")
     if not 0 < lr < 1:
         raise InputError(f"lr is {lr}, expected a number between 0 and 1")
-
-
-@dataclass
-class _Job:
-    """The runs of all methods, figures piling up by method and metric."""
-
-    chosen: Sequence[Chosen]
-    pair: Pair
-    anchors: Anchors
-    tables: PairTables
-    bench: Bench
-    clock: Clock
-    figures: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    new_tokens: int = 0
-    left_out: int = 0
-
-    def run(self, seed: int) -> None:
-        placement = Placement(self.bench.body.device)
-        material = self.tables.material(self.anchors, seed=seed, placement=placement)
-        folds = choose_folds(self.anchors, material.text_anchors, seed=seed)
-        self.new_tokens, self.left_out = len(material.new), FOLDS * len(folds[0])
-        plans = [self._plan(chosen, material) for chosen in self.chosen]
-        with self.clock.step("leave anchors out"):
-            for chosen in self.chosen:
-                score = held_out_score(chosen, material)
-                self._note(chosen, "held_out_cosine", score.cosine)
-                self._note(chosen, "reciprocal_rank", score.reciprocal_rank)
-                self._note(chosen, "norm_ratio", score.norm_ratio)
-        for chosen, plan in zip(self.chosen, plans, strict=True):
-            with self.clock.step(f"measure {chosen.label}"):
-                before, after = self.bench.try_plan(plan, seed=seed, progress=self.clock.advance)
-            self._note(chosen, "bits_per_byte", before.bits_per_byte)
-            if after is not None:
-                self._note(chosen, "bits_per_byte_adapted", after.bits_per_byte)
-        self.warnings += [warning for warning in placement.warnings if warning not in self.warnings]
-
-    def _plan(self, chosen: Chosen, material: Material) -> TransferPlan:
-        # Read before the time is taken: every method finds them read.
-        table = material.source_table
-        if "donor table" in chosen.method.info.needs:
-            _ = material.donor
-        if "auxiliary vectors" in chosen.method.info.needs:
-            _ = material.auxiliary
-        with self.clock.step("make the plans"), memory_growth() as growth:
-            begun = time.perf_counter()
-            plan, warnings = chosen.plan(material, rows=moved_rows(self.pair))
-            apply = partial(plan.apply, table)
-            material.placement.run("weighted sums", lambda device: apply(device=device), needed=2 * table.nbytes)
-            seconds = time.perf_counter() - begun
-        self._note(chosen, "seconds", seconds)
-        if growth.bytes is not None:
-            self._note(chosen, "memory_bytes", growth.bytes)
-        for warning in warnings:
-            sentence = f"{chosen.label}: {warning}"
-            if sentence not in self.warnings:
-                self.warnings.append(sentence)
-        return plan
-
-    def _note(self, chosen: Chosen, metric: str, figure: float) -> None:
-        self.figures.setdefault(chosen.label, {}).setdefault(metric, []).append(figure)
 
 
 def _adaptation_facts(adaptation: Adaptation | None, texts: Texts, context: int) -> dict[str, Any] | None:

@@ -38,7 +38,7 @@ def figure(row: Row, metric: Metric) -> str:
     """Mean, and ± the standard deviation where there is one."""
     mean, std = row.mean(metric.key), row.std(metric.key)
     if mean is None:
-        return "-"
+        return ""
     text = f"{mean / metric.scale:.{metric.digits}f}"
     return text if std is None else f"{text} ± {std / metric.scale:.{metric.digits}f}"
 

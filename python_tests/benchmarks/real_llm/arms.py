@@ -3,7 +3,8 @@
     python arms.py SOURCE DONOR --text DOMAIN.txt... --train TEXT... --arm NAME -o results.csv [--methods "subword,..."]
 
 Every text is a domain of its own. Rows are appended, so that the arms of one evidence lie in one file, each with the
-commit, the day and the machine. `--steps 0` measures the start alone.
+commit, the day and the machine. `--steps 0` measures the start alone. Results are kept as they come in a folder beside
+the file, with a picture at the end: an arm that was cut off goes on when the same command is given again.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ def main() -> None:
             lr=chosen.lr,
             seeds=chosen.seeds,
             max_bytes=chosen.max_bytes,
+            output=chosen.output.with_suffix("") / chosen.arm.replace(" ", "-"),
+            log=lambda sentence: print(sentence, flush=True),
         )
     print(made.csv())
     append(chosen.output, chosen.arm, made)
