@@ -11,7 +11,7 @@ import torch
 from salt_ext.methods import assemble_plan, make_method
 from salt_ext.plan import Provenance
 
-OURS = ["salt:ridge=0.1", "salt:intercept=true", "salt-plus:drop_anchors=none", "global", "omp:intercept=true;k=2"]
+OURS = ["salt:ridge=0.1", "salt:intercept=true", "global", "omp:intercept=true;k=2"]
 PUBLISHED = ["salt", "salt:temperature=0.5", "focus", "omp:k=2"]
 
 

@@ -227,15 +227,6 @@ def test_the_paper_is_the_default_and_needs_no_source_table():
     assert combined.facts == {}
 
 
-def test_salt_plus_is_salt_with_other_defaults():
-    world = World()
-    plus = make_method("salt-plus", {"drop_anchors": "none", "norms": "kept"})
-    same = Salt(ridge=3.0, global_ridge=1.0, similarity="mean")
-    made = [world.rows(method.combine(world.material())) for method in (plus, same)]
-    assert (made[0] == made[1]).all()
-    assert plus.info.name == "salt-plus"
-
-
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -24,7 +24,7 @@ from .conftest import ONLY_SOURCE, ONLY_TARGET, SHARED, text_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-CANDIDATES = ["subword-map", "mean", "salt:prior=subword;ridge=3;similarity=mean", "global:intercept=true", "subword"]
+CANDIDATES = ["salt-plus", "mean", "salt:prior=subword;ridge=3;similarity=mean", "global:intercept=true", "subword"]
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +41,8 @@ def made(source, donor, text, tmp_path_factory):
 
 def test_without_a_text_the_rule_decides_by_what_is_there(source, donor, target_tokenizer, tmp_path):
     with_rows = salt_ext.transfer(source, donor, tmp_path / "a", device="cpu")
-    assert with_rows.report["method"]["name"] == "subword-map"
-    assert with_rows.report["choice"]["method"] == "subword-map"
+    assert with_rows.report["method"]["name"] == "salt-plus"
+    assert with_rows.report["choice"]["method"] == "salt-plus"
     assert with_rows.report["choice"]["tried"] == []
     target_tokenizer.save_pretrained(tmp_path / "alone")
     alone = salt_ext.transfer(source, tmp_path / "alone", tmp_path / "b", device="cpu")
@@ -104,7 +104,7 @@ def test_without_time_the_rule_decides_on_a_text(source, donor, text, tmp_path):
     choice = salt_ext.transfer(source, donor, tmp_path / "out", text=[text], time_limit=0, device="cpu").report[
         "choice"
     ]
-    assert (choice["method"], choice["tried"]) == ("subword-map", [])
+    assert (choice["method"], choice["tried"]) == ("salt-plus", [])
     assert choice["text"]["bytes_per_token"] > 0
 
 
@@ -124,7 +124,7 @@ def test_a_source_that_cannot_be_run_leaves_it_to_the_rule(
 ):
     monkeypatch.setattr(owner, name, value)
     made = salt_ext.transfer(source, donor, tmp_path / "out", text=[text], device="cpu")
-    assert made.report["method"]["name"] == "subword-map"
+    assert made.report["method"]["name"] == "salt-plus"
     said = [warning for warning in made.report["warnings"] if "auto could not try methods" in warning]
     assert [sentence in warning for warning in said] == [True]
 
@@ -143,7 +143,7 @@ def test_an_encoder_decoder_leaves_it_to_the_rule(donor, text, source_tokenizer,
     source_tokenizer.save_pretrained(tmp_path / "t5")
     made = salt_ext.transfer(tmp_path / "t5", donor, tmp_path / "out", text=[text], device="cpu")
     assert any("source is an encoder-decoder (t5)" in warning for warning in made.report["warnings"])
-    assert made.report["choice"]["method"] == "subword-map"
+    assert made.report["choice"]["method"] == "salt-plus"
 
 
 def test_a_text_of_the_sources_language_is_warned_of(source, donor, text, tmp_path):
@@ -229,5 +229,5 @@ def test_when_the_time_is_over_what_is_known_is_kept():
 
 def test_a_trial_that_measured_nothing_leaves_it_to_the_rule(source, donor, text, tmp_path):
     made = salt_ext.transfer(source, donor, tmp_path / "out", text=[text], time_limit=1e-6, device="cpu")
-    assert made.report["choice"]["method"] == "subword-map"
+    assert made.report["choice"]["method"] == "salt-plus"
     assert any("auto could not try methods" in warning for warning in made.report["warnings"])

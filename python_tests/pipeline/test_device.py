@@ -174,6 +174,10 @@ def test_only_used_rows_move(monkeypatch):
     assert len(places) == 0
 
 
+# A map of all anchors, corrected by regressions, rows scaled: every step that can run on a device.
+MAPPED = {"ridge": 3.0, "similarity": "mean", "global_ridge": 1.0, "norms": "factor", "drop_anchors": "undertrained"}
+
+
 def files(folder):
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.name != "salt_report.json"}
 
@@ -194,12 +198,12 @@ def test_transfer_on_a_gpu(two_gpus, moves_go_nowhere, monkeypatch, untied_sourc
 
 
 @pytest.mark.parametrize("drop_anchors", ["undertrained", "both"])
-def test_all_of_salt_plus_runs_on_the_gpu(
+def test_all_of_a_mapped_salt_runs_on_the_gpu(
     drop_anchors, two_gpus, moves_go_nowhere, monkeypatch, untied_source, donor, word_vectors, tmp_path
 ):
     """The map of all anchors and what leaves anchors out, too: each says where it ran."""
-    options = {"aux": f"vectors:{word_vectors[0]}", "options": {"drop_anchors": drop_anchors}}
-    plain = salt_ext.transfer(untied_source, donor, tmp_path / "cpu", method="salt-plus", device="cpu", **options)
+    options = {"aux": f"vectors:{word_vectors[0]}", "options": MAPPED | {"drop_anchors": drop_anchors}}
+    plain = salt_ext.transfer(untied_source, donor, tmp_path / "cpu", method="salt", device="cpu", **options)
     begun, to = [], torch.Tensor.to
     run, taken = Placement._run, {}
 
@@ -214,7 +218,7 @@ def test_all_of_salt_plus_runs_on_the_gpu(
 
     monkeypatch.setattr(Placement, "_run", note_step)
     monkeypatch.setattr(torch.Tensor, "to", note_move)
-    moved = salt_ext.transfer(untied_source, donor, tmp_path / "cuda", method="salt-plus", device="cuda", **options)
+    moved = salt_ext.transfer(untied_source, donor, tmp_path / "cuda", method="salt", device="cuda", **options)
     steps = {"anchor filter", "global map", "regression", "weighted sums"}
     assert plain.report["machine"]["ops_ran_on"] == dict.fromkeys(steps, "cpu")
     assert moved.report["machine"]["ops_ran_on"] == dict.fromkeys(steps, "cuda:1 (made up)")
@@ -226,11 +230,11 @@ def test_all_of_salt_plus_runs_on_the_gpu(
 
 
 @pytest.mark.parametrize("step", ["anchor filter", "global map"])
-def test_salt_plus_falls_back_with_one_warning(
+def test_a_mapped_salt_falls_back_with_one_warning(
     step, two_gpus, moves_go_nowhere, monkeypatch, source, donor, word_vectors, tmp_path
 ):
     """From the step on for which memory is short, on the CPU; those before stay where they ran."""
-    options = {"method": "salt-plus", "aux": f"vectors:{word_vectors[0]}"}
+    options = {"method": "salt", "options": MAPPED, "aux": f"vectors:{word_vectors[0]}"}
     plain = salt_ext.transfer(source, donor, tmp_path / "plain", device="cpu", **options)
     run = Placement.run
 

@@ -7,7 +7,7 @@ once and after an equal short training: `python_tests/benchmarks/real_llm`.
 from __future__ import annotations
 
 # First what the rule takes. `mean` knows nothing of a token: what is no better has failed.
-_WITH_ROWS = ("subword-map", "mean", "salt:prior=subword;ridge=3;similarity=mean", "global:intercept=true", "subword")
+_WITH_ROWS = ("salt-plus", "mean", "salt:prior=subword;ridge=3;similarity=mean", "global:intercept=true", "subword")
 _WITHOUT = ("subword", "mean", "subword:input=last;head=decayed", "subword:input=length;head=length")
 CONTROL = "mean"
 

@@ -25,7 +25,6 @@ _BUILT_IN = {
     "omp": "omp:Omp",
     "interpolate": "interpolate:Interpolate",
     "subword": "subword:Subword",
-    "subword-map": "subword_map:SubwordMap",
     "transplant-vocab": "transplant_vocab:TransplantVocab",
     "token-adapt": "token_adapt:TokenAdapt",
     "trans-tokenization": "trans_tokenization:TransTokenization",

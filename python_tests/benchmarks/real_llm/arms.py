@@ -20,7 +20,7 @@ from salt_ext.comparison.quality import TOKENS_PER_STEP
 from salt_ext.machine import cpu_name, cpu_threads
 
 METHODS = (
-    "subword-map,subword-map:ridge=1,salt:prior=subword;ridge=3;similarity=mean,subword,global:intercept=true,focus,"
+    "salt-plus,salt-plus:ridge=1,salt:prior=subword;ridge=3;similarity=mean,subword,global:intercept=true,focus,"
     "token-adapt,transplant-vocab,salt,salt-plus"
 )
 KEYS = ("bits_per_byte", "bits_per_byte_adapted", "held_out_cosine", "seconds")

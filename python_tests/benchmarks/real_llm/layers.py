@@ -1,6 +1,6 @@
 """How far a moved model's hidden states are from the source's own, layer by layer: what a start does to the body.
 
-    python layers.py SOURCE DONOR --text FILE... [--methods "subword-map,..."] -o layers.csv
+    python layers.py SOURCE DONOR --text FILE... [--methods "salt-plus,..."] -o layers.csv
 
 The source reads every line by its own tokenizer, the moved model by the new one. Where both have a token that ends at
 the same character, the two states of a layer are compared: ||h - h'|| / ||h||, the median over the places that end in a
@@ -23,7 +23,7 @@ import salt_ext
 from salt_ext.plan import Provenance
 from salt_ext.textfile import read_lines
 
-METHODS = "subword-map,subword,global:intercept=true,focus,salt,mean"
+METHODS = "salt-plus,subword,global:intercept=true,focus,salt,mean"
 
 
 def run(model: transformers.PreTrainedModel, ids: list[int]) -> tuple[torch.Tensor, torch.Tensor]:

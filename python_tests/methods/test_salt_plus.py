@@ -11,7 +11,7 @@ import torch
 from salt_ext.errors import InputError
 from salt_ext.methods import make_method
 from salt_ext.methods.prior import Prior
-from salt_ext.methods.subword_map import SubwordMap
+from salt_ext.methods.salt_plus import SaltPlus
 from salt_ext.plan import Provenance
 
 from .conftest import Array, World, close, make_anchors, random_guesses, sparse
@@ -53,7 +53,7 @@ def corrected(world: World, guesses: Array, ridge: float) -> Array:
 @pytest.mark.parametrize("ridge", [0.0, 0.1, 3.0])
 def test_the_formula(scene, ridge):
     world, guesses = scene
-    combined = SubwordMap(ridge=ridge, **PLAIN).combine(world.material())
+    combined = SaltPlus(ridge=ridge, **PLAIN).combine(world.material())
     found, expected = world.rows(combined), corrected(world, guesses, ridge)
     expected[NO_ROW] = guesses[NO_ROW] @ world.table
     expected[UNKNOWN] = world.table.astype(np.float64).mean(axis=0)
@@ -70,7 +70,7 @@ def test_guesses_that_are_right_are_kept(scene, monkeypatch):
     guesses[1:, others[:2]] = 0.5
     guess(monkeypatch, guesses)
     world.table[world.source_ids] = guesses[1 : 1 + ANCHORS] @ world.table
-    found = world.rows(SubwordMap(**PLAIN).combine(world.material()))
+    found = world.rows(SaltPlus(**PLAIN).combine(world.material()))
     close(found[world.made], (guesses @ world.table)[world.made], 1e-5)
 
 
@@ -79,7 +79,7 @@ def test_doubtful_anchors_explain_nothing(scene):
     world, _ = scene
     world.table[world.source_ids[2]] *= 1e4
     material = replace(world.material(), read_source=lambda: torch.from_numpy(world.table))
-    combined = make_method("subword-map").combine(material)
+    combined = make_method("salt-plus").combine(material)
     assert combined.facts["dropped_anchors"]["undertrained"]["count"] >= 1
     assert np.abs(world.rows(combined)[world.made][: UNKNOWN - ANCHORS - 1]).max() < 100
 
@@ -87,11 +87,11 @@ def test_doubtful_anchors_explain_nothing(scene):
 def test_bad_input(scene):
     world, _ = scene
     with pytest.raises(InputError, match=r"ridge is -1\.0, expected a finite number of at least 0"):
-        SubwordMap(ridge=-1.0)
+        SaltPlus(ridge=-1.0)
     with pytest.raises(InputError, match="norms is 'all', expected kept or factor or row"):
-        SubwordMap(norms="all")
+        SaltPlus(norms="all")
     with pytest.raises(InputError, match="drop_anchors is 'some'"):
-        SubwordMap(drop_anchors="some")
+        SaltPlus(drop_anchors="some")
     world.pairs = make_anchors({0: (0, "special")})
     with pytest.raises(InputError, match="at least one anchor"):
-        SubwordMap(**PLAIN).combine(world.material())
+        SaltPlus(**PLAIN).combine(world.material())
