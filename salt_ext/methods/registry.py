@@ -27,6 +27,7 @@ _BUILT_IN = {
     "subword": "subword:Subword",
     "transplant-vocab": "transplant_vocab:TransplantVocab",
     "token-adapt": "token_adapt:TokenAdapt",
+    "tokalign": "tokalign:TokAlign",
     "trans-tokenization": "trans_tokenization:TransTokenization",
     "global": "global_map:GlobalMap",
     "mean": "mean:Mean",

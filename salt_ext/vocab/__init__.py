@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from salt_ext.vocab.anchors import Anchors, Level, match_vocabularies
-from salt_ext.vocab.coverage import anchor_coverage, bytes_per_token, encode_lines
+from salt_ext.vocab.coverage import anchor_coverage, bytes_per_token, encode_each, encode_lines
 from salt_ext.vocab.forms import Form
 from salt_ext.vocab.load import load_tokenizer
 from salt_ext.vocab.vocabulary import Vocabulary
@@ -15,6 +15,7 @@ __all__ = [
     "Vocabulary",
     "anchor_coverage",
     "bytes_per_token",
+    "encode_each",
     "encode_lines",
     "load_tokenizer",
     "match_vocabularies",

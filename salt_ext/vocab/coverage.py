@@ -22,8 +22,17 @@ def encode_lines(tokenizer: PreTrainedTokenizerBase, text_lines: Sequence[str]) 
     Raises:
         InputError: the tokenizer fails on the text.
     """
+    return np.array([number for line in encode_each(tokenizer, text_lines) for number in line], dtype=np.int64)
+
+
+def encode_each(tokenizer: PreTrainedTokenizerBase, text_lines: Sequence[str]) -> list[list[int]]:
+    """The ids of every line, without special tokens, truncation or padding.
+
+    Raises:
+        InputError: the tokenizer fails on the text.
+    """
     with rust_errors(tokenizer):
-        encoded = tokenizer(
+        encoded: list[list[int]] = tokenizer(
             list(text_lines),
             add_special_tokens=False,
             truncation=False,
@@ -32,7 +41,7 @@ def encode_lines(tokenizer: PreTrainedTokenizerBase, text_lines: Sequence[str]) 
             return_token_type_ids=False,
             verbose=False,
         )["input_ids"]
-    return np.array([number for line in encoded for number in line], dtype=np.int64)
+    return encoded
 
 
 def bytes_per_token(tokenizer: PreTrainedTokenizerBase, text_lines: Sequence[str]) -> float:
