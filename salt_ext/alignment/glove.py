@@ -54,7 +54,8 @@ def count_pairs(lines: Sequence[Sequence[int]], *, size: int, window: int, minim
     owners = np.repeat(np.arange(len(lines)), [len(line) for line in lines])
     frequent = np.bincount(ids, minlength=size)[ids] >= minimum
     ids, owners = ids[frequent], owners[frequent]
-    places, weights = np.empty(0, dtype=np.int64), np.empty(0)
+    places: Ints = np.empty(0, dtype=np.int64)
+    weights: npt.NDArray[np.float64] = np.empty(0)
     for distance in range(1, window + 1):
         together = owners[distance:] == owners[:-distance]
         low, high = ids[:-distance][together], ids[distance:][together]
