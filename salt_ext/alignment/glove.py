@@ -62,7 +62,9 @@ def count_pairs(lines: Sequence[Sequence[int]], *, size: int, window: int, minim
         # A pair of one token with itself counts twice, as in both orders of any other.
         found, counts = np.unique(np.concatenate([low * size + high, high * size + low]), return_counts=True)
         places, where = np.unique(np.concatenate([places, found]), return_inverse=True)
-        weights = np.bincount(where, np.concatenate([weights, counts / distance]), minlength=len(places))
+        weights = np.bincount(where, np.concatenate([weights, counts / distance]), minlength=len(places)).astype(
+            np.float64
+        )
     return Counts(places // size, places % size, weights)
 
 
