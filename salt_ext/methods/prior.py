@@ -26,6 +26,7 @@ from salt_ext.alignment.table import read_table
 from salt_ext.methods.assembly import Combinations
 from salt_ext.methods.entries import Entries, Ints, joined
 from salt_ext.methods.material import Material
+from salt_ext.methods.piece_weights import Kind, characters_of, piece_weights
 from salt_ext.methods.subword import source_cutter
 from salt_ext.plan import LowRank
 from salt_ext.vocab import Form
@@ -51,13 +52,14 @@ class Prior:
     values: npt.NDArray[np.float64]
 
     @classmethod
-    def of(cls, material: Material, kind: str, alignment: Path | None = None) -> Prior | None:
+    def of(cls, material: Material, kind: str, alignment: Path | None = None, *, pieces: Kind = "mean") -> Prior | None:
         """The guesses at all tokens that are text, anchors too; None where kind is "none".
 
         Args:
             material: of the method.
             kind: one of `PRIORS`: the source tokens of the token's pieces, or those that it translates.
             alignment: the table that `salt-ext align` made of the same two tokenizers, for the latter.
+            pieces: what the pieces' weights go by, see `piece_weights`.
 
         Raises:
             InputError: the alignment cannot be read or is of other tokenizers, or the source's tokenizer is missing.
@@ -65,7 +67,7 @@ class Prior:
         if kind == "none":
             return None
         own = _own_sources(material)
-        found = _pieces(material, own) if kind == "subword" else _translations(material, Path(str(alignment)))
+        found = _pieces(material, own, pieces) if kind == "subword" else _translations(material, Path(str(alignment)))
         entries = found.part_of(found.columns != own[found.rows]).merged()
         totals = np.bincount(entries.rows, entries.values, minlength=material.target.size)
         counts = np.bincount(entries.rows, minlength=material.target.size)
@@ -152,19 +154,21 @@ def _translations(material: Material, file: Path) -> Entries:
     return Entries(np.repeat(made.target_ids, made.lengths), made.source_ids, made.values)
 
 
-def _pieces(material: Material, own: Ints) -> Entries:
-    """The pieces of every token's text, each of the same weight, by target ids."""
+def _pieces(material: Material, own: Ints, kind: Kind) -> Entries:
+    """The pieces of every token's text with their weights, by target ids."""
     cut = source_cutter(material)
-    owners, pieces = list[int](), list[int]()
+    lengths, pieces = np.zeros(material.target.size, dtype=np.int64), list[int]()
     with rust_errors(material.source.name):
         for number in _text_ids(material).tolist():
             form = material.target.forms[number]
             found = [] if form is None else cut(form)
             if form is not None and found == [own[number]]:
                 found = _cut_in_two(form, cut)
-            owners += [number] * len(found)
+            lengths[number] = len(found)
             pieces += found
-    return Entries(np.array(owners, dtype=np.int64), np.array(pieces, dtype=np.int64), np.ones(len(pieces)))
+    ids = np.array(pieces, dtype=np.int64)
+    weights = piece_weights(kind, lengths, characters_of(material.source)[ids])
+    return Entries(np.repeat(np.arange(len(lengths)), lengths), ids, weights)
 
 
 def _cut_in_two(form: Form, cut: Callable[[Form], list[int]]) -> list[int]:

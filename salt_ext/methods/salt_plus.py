@@ -15,7 +15,7 @@ regression on neighbours follows.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,7 @@ from salt_ext.methods.entries import Entries, joined
 from salt_ext.methods.material import Material, MethodInfo
 from salt_ext.methods.neighbours import nonzero_rows
 from salt_ext.methods.norm_anchors import norm_parts
+from salt_ext.methods.piece_weights import Kind
 from salt_ext.methods.prior import Prior
 from salt_ext.plan import LowRank, Norms, Provenance
 
@@ -41,6 +42,7 @@ class SaltPlus:
 
     Attributes:
         ridge: this times the mean of the diagonal of A'A is lambda, at least 0.
+        pieces: what the weights of a token's pieces go by, see `piece_weights`.
         norms: "kept", or new rows scaled to the norms of anchors that are trained text: all by one "factor", or each
             by its own to their mean ("row") or to the median of its "script".
         drop_anchors: which anchors are copied but explain no others, see `anchor_quality`.
@@ -58,11 +60,13 @@ class SaltPlus:
     )
 
     ridge: float = 0.1
+    pieces: Kind = "mean"
     norms: str = Norms.KEPT.value
     drop_anchors: str = "undertrained"
 
     def __post_init__(self) -> None:
         check_not_negative("ridge", self.ridge)
+        check_choice("pieces", self.pieces, get_args(Kind))
         check_choice("norms", self.norms, tuple(kind.value for kind in Norms if kind is not Norms.FREQUENCY))
         check_choice("drop_anchors", self.drop_anchors, DOUBTS)
 
@@ -74,7 +78,7 @@ class SaltPlus:
             InputError: a table has too few rows, the source's tokenizer is missing, or no anchor has pieces and a row.
         """
         facts = dict[str, Any]()
-        prior = Prior.of(material, "subword")
+        prior = Prior.of(material, "subword", pieces=self.pieces)
         assert prior is not None
         if self.drop_anchors != "none":
             material, facts["dropped_anchors"] = without_doubtful_anchors(material, self.drop_anchors)
