@@ -22,7 +22,7 @@ PLAIN = {"drop_anchors": "none"}
 
 
 def guess(monkeypatch: pytest.MonkeyPatch, guesses: Array) -> None:
-    monkeypatch.setattr(Prior, "of", lambda *_given: sparse(guesses))
+    monkeypatch.setattr(Prior, "of", lambda *_given, **_more: sparse(guesses))
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import transformers
 
 import salt_ext
 from salt_ext.comparison import body as module
+from salt_ext.comparison import slots
 from salt_ext.comparison.body import Body
 from salt_ext.comparison.chosen import choose_methods
 from salt_ext.errors import InputError
@@ -26,6 +27,7 @@ from .conftest import ONLY_TARGET, SHARED, text_of
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = torch.device("cpu")
+true = slots._candidates
 TRAINING = {"steps": 3, "tokens_per_step": 128, "lr": 1e-2, "seed": 0}
 _SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 64}
 _SIZE |= {"intermediate_size": 64, "num_key_value_heads": 2}
@@ -196,6 +198,15 @@ def test_a_tensor_that_nobody_knows_has_every_model_written(world, monkeypatch, 
         self.register_buffer("counts", torch.zeros(config.vocab_size), persistent=False)
 
     monkeypatch.setattr(transformers.LlamaForCausalLM, "__init__", with_more)
+    body = made.body()
+    body.measure(made.plans["mean"], made.text)
+    assert not body.swaps
+
+
+def test_a_tensor_that_lies_nowhere_has_every_model_written(world, monkeypatch):
+    """A head whose bias no accessor shows would keep the first plan's numbers."""
+    made = world("phi")
+    monkeypatch.setattr(slots, "_candidates", lambda model, tensors: dict(list(true(model, tensors).items())[:-1]))
     body = made.body()
     body.measure(made.plans["mean"], made.text)
     assert not body.swaps

@@ -33,14 +33,12 @@ def find_slots(
         None where the model must be written and opened for every plan.
     """
     found = _candidates(model, tensors)
-    if found.keys() != set(tensors.names):
-        return None
     rows = written[tensors.input].shape[tensors.dims[tensors.input]]
     own = {id(parameter) for parameter in found.values()}
     if len(own) != len(found) or any(id(t) not in own and rows in t.shape for t in _tensors(model)):
         return None
     head = getattr(head_of(model), "weight", None)
-    if tensors.head is None and head is not found[tensors.input]:
+    if tensors.head is None and head is not found.get(tensors.input):
         return None
     return found if all(_holds(parameter, written[key]) for key, parameter in found.items()) else None
 

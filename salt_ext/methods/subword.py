@@ -14,6 +14,7 @@ from salt_ext.methods.assembly import Combinations
 from salt_ext.methods.checks import check_choice, check_share
 from salt_ext.methods.material import Material, MethodInfo
 from salt_ext.methods.piece_weights import DECAY, Ints, Kind, characters_of, piece_weights
+from salt_ext.plan import Provenance
 from salt_ext.vectors.pieces import form_cutter
 from salt_ext.vocab import Form
 from salt_ext.vocab.families import backend_of
@@ -60,7 +61,7 @@ class Subword:
         check_share("decay", self.decay)
 
     def combine(self, material: Material) -> Combinations:
-        """New tokens with at least one piece are made, the others left.
+        """New tokens with at least one piece are made, the others get the mean row.
 
         Raises:
             InputError: the source's tokenizer is missing or slow.
@@ -86,6 +87,7 @@ def combine_pieces(material: Material, *, input_kind: Kind, head_kind: Kind, dec
         source_ids=pieces,
         values=weigh(input_kind),
         head_values=None if input_kind == head_kind else weigh(head_kind),
+        rest=Provenance.AVERAGED,
         facts={"pieces_per_token": float(lengths.mean()) if len(lengths) else 0.0},
     )
 

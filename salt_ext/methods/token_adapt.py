@@ -70,6 +70,11 @@ class TokenAdapt:
         if self.vectors is not None:
             check_spec(self.vectors)
 
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """No auxiliary vectors where the method has its own."""
+        return self.info.needs if self.vectors is None else ()
+
     def combine(self, material: Material) -> Combinations:
         """New tokens with a piece or a neighbour are made, the others left.
 
