@@ -84,8 +84,19 @@ def test_doubtful_anchors_explain_nothing(scene):
     assert np.abs(world.rows(combined)[world.made][: UNKNOWN - ANCHORS - 1]).max() < 100
 
 
+def test_the_pieces_rule_reaches_the_prior(monkeypatch):
+    asked = []
+    monkeypatch.setattr(Prior, "of", lambda *_given, pieces: asked.append(pieces) or sparse(guesses))
+    world = World(ANCHORS, NEW)
+    guesses = random_guesses(world, [])
+    SaltPlus(pieces="length", **PLAIN).combine(world.material())
+    assert asked == ["length"]
+
+
 def test_bad_input(scene):
     world, _ = scene
+    with pytest.raises(InputError, match="pieces is 'most'"):
+        SaltPlus(pieces="most")
     with pytest.raises(InputError, match=r"ridge is -1\.0, expected a finite number of at least 0"):
         SaltPlus(ridge=-1.0)
     with pytest.raises(InputError, match="norms is 'all', expected kept or factor or row"):

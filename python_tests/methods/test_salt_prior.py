@@ -170,3 +170,15 @@ def test_of_cuts_with_equally_many_pieces_the_first_part_is_the_longest():
 def test_bad_options(given, message):
     with pytest.raises(InputError, match=message):
         make_method("salt", given)
+
+
+@pytest.mark.parametrize(("kind", "weights"), [("mean", [1, 1]), ("decayed", [2, 1]), ("length", [4, 2])])
+def test_pieces_weigh_by_their_place_or_length(pair, kind, weights):
+    """Ġhause is cut into Ġhau and se."""
+    material, cuts, ids, _ = pair
+    prior = Prior.of(material, "subword", pieces=kind)
+    assert prior is not None
+    token = next(number for number in material.new.tolist() if material.target.tokens[number] == "Ġhause")
+    found = prior.guesses(np.array([token]))
+    expected = dict(zip([ids[piece] for piece in cuts["Ġhause"]], np.array(weights) / sum(weights), strict=True))
+    assert dict(zip(found.columns.tolist(), found.values.tolist(), strict=True)) == pytest.approx(expected)
