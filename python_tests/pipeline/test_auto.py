@@ -24,7 +24,15 @@ from .conftest import ONLY_SOURCE, ONLY_TARGET, SHARED, text_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-CANDIDATES = ["salt-plus", "mean", "salt:prior=subword;ridge=3;similarity=mean", "global:intercept=true", "subword"]
+CANDIDATES = [
+    "salt-plus",
+    "mean",
+    "salt-plus:pieces=length",
+    "salt-plus:pieces=decayed",
+    "global:intercept=true",
+    "focus",
+    "subword",
+]
 
 
 @pytest.fixture(scope="module")

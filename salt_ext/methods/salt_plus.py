@@ -42,7 +42,7 @@ class SaltPlus:
 
     Attributes:
         ridge: this times the mean of the diagonal of A'A is lambda, at least 0.
-        pieces: what the weights of a token's pieces go by, see `piece_weights`.
+        pieces: what the weights of a token's pieces go by, see `piece_weights`; which is best goes by the language.
         norms: "kept", or new rows scaled to the norms of anchors that are trained text: all by one "factor", or each
             by its own to their mean ("row") or to the median of its "script".
         drop_anchors: which anchors are copied but explain no others, see `anchor_quality`.
