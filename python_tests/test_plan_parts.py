@@ -137,6 +137,15 @@ def test_norms_are_those_of_the_named_anchors():
     np.testing.assert_allclose(by_factor.norm(dim=1).mean().numpy(), norms[1:].mean(), rtol=1e-12)
 
 
+@pytest.mark.parametrize("norms", [Norms.FACTOR, Norms.ROW, Norms.SCRIPT, Norms.FREQUENCY])
+def test_without_an_anchor_norms_are_those_of_all_rows(norms):
+    table = numbers(50, WIDTH).double()
+    parts = {"norm_groups": torch.zeros(53, dtype=torch.int64), "log_counts": torch.ones(53)}
+    plan = replace(of_scripts(50, norms=norms, **parts), norm_anchors=torch.empty(0, dtype=torch.int64))
+    made = plan.apply(table)[50:].norm(dim=1).mean()
+    assert float(made) == pytest.approx(float(table.norm(dim=1).mean()), rel=1e-12)
+
+
 def test_norms_by_script_are_medians_of_scripts_that_are_large_enough():
     table = numbers(50, WIDTH).double()
     norms = np.linalg.norm(table.numpy(), axis=1)

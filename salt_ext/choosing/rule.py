@@ -18,13 +18,7 @@ _WITH_ROWS = (
     "focus",
     "subword",
 )
-_WITHOUT = (
-    "subword",
-    "mean",
-    "subword:input=length;head=length",
-    "subword:input=decayed;head=decayed",
-    "transplant-vocab",
-)
+_WITHOUT = ("subword", "mean", "subword:input=length;head=length", "transplant-vocab")
 CONTROL = "mean"
 
 

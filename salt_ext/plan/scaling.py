@@ -49,6 +49,8 @@ def wanted_norms(plan: TransferPlan, old: Tensor) -> Tensor:
     if plan.norms is Norms.ROW:
         return torch.full((plan.target_rows,), copied_norm(plan, old), dtype=torch.float64)
     anchors, sources = _anchors(plan)
+    if not len(anchors):
+        return torch.full((plan.target_rows,), copied_norm(plan, old), dtype=torch.float64)
     norms = _norms(old, sources)
     return _by_script(plan, anchors, norms) if plan.norms is Norms.SCRIPT else _by_frequency(plan, anchors, norms)
 
@@ -79,7 +81,7 @@ def _by_frequency(plan: TransferPlan, copied: Tensor, values: Tensor) -> Tensor:
 
 def _by_script(plan: TransferPlan, anchors: Tensor, norms: Tensor) -> Tensor:
     assert plan.norm_groups is not None  # checked with the plan
-    wanted = norms.new_full((plan.target_rows,), float(norms.quantile(0.5)) if len(norms) else 0.0)
+    wanted = norms.new_full((plan.target_rows,), float(norms.quantile(0.5)))
     groups = plan.norm_groups[anchors]
     for group in groups.unique().tolist():
         own = norms[groups == group]
