@@ -46,10 +46,8 @@ def wanted_norms(plan: TransferPlan, old: Tensor) -> Tensor:
         plan: whose norms are ROW, SCRIPT or FREQUENCY.
         old: [source_rows, width].
     """
-    if plan.norms is Norms.ROW:
-        return torch.full((plan.target_rows,), copied_norm(plan, old), dtype=torch.float64)
     anchors, sources = _anchors(plan)
-    if not len(anchors):
+    if plan.norms is Norms.ROW or not len(anchors):
         return torch.full((plan.target_rows,), copied_norm(plan, old), dtype=torch.float64)
     norms = _norms(old, sources)
     return _by_script(plan, anchors, norms) if plan.norms is Norms.SCRIPT else _by_frequency(plan, anchors, norms)
