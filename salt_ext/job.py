@@ -151,6 +151,7 @@ class Job:
             device=self.placement.device,
             clock=self.clock,
         )
+        self.tables.forget_uses()
         return Chosen.of(decision.method).method, decision
 
     def _plan(self, method: Method, anchors: Anchors, rows: int) -> tuple[Combinations, TransferPlan]:

@@ -43,7 +43,12 @@ class PairTables:
         """
         self._pair, self._vectors, self._clock = pair, vectors, clock
         self.donor_facts: TableFacts | None = None
+        self.forget_uses()
+
+    def forget_uses(self) -> None:
+        """What was asked for until now is not counted: it was for a trial."""
         self.stood_in = False
+        self._used = False
 
     @property
     def lack(self) -> str | None:
@@ -54,21 +59,36 @@ class PairTables:
     @property
     def warnings(self) -> list[str]:
         """What the user should know of the tables that were read."""
-        unused = self._vectors is not None and "auxiliary" not in self.__dict__
+        unused = self._vectors is not None and not self._used
         return [_STOOD_IN] * self.stood_in + [_UNUSED] * unused
 
-    @cached_property
+    @property
     def donor(self) -> Tensor:
         """The donor's row of each target token; of a tokenizer alone its auxiliary vector.
 
         Raises:
             InputError: there is neither; or the table cannot be used.
         """
+        if isinstance(self._pair.donor, TokenizerAlone) and self._vectors is not None:
+            self.stood_in = self._used = True
+        return self._donor
+
+    @property
+    def auxiliary(self) -> Tensor:
+        """The auxiliary vector of each target token.
+
+        Raises:
+            InputError: there is none, nor a donor's table.
+        """
+        self._used = True
+        return self._auxiliary
+
+    @cached_property
+    def _donor(self) -> Tensor:
         donor = self._pair.donor
         if isinstance(donor, TokenizerAlone):
             if self._vectors is None:
                 raise InputError(f"donor: {donor.lack}: {advice()}")
-            self.stood_in = True
             return self.auxiliary
         with self._clock.step("read the donor's table"):
             table = donor.checkpoint.input_table()
@@ -82,12 +102,7 @@ class PairTables:
             return ordered
 
     @cached_property
-    def auxiliary(self) -> Tensor:
-        """The auxiliary vector of each target token.
-
-        Raises:
-            InputError: there is none, nor a donor's table.
-        """
+    def _auxiliary(self) -> Tensor:
         if self._vectors is None:
             return self.donor
         with self._clock.step("read the auxiliary vectors"):

@@ -87,8 +87,10 @@ class Settings:
         """For the report: every option as it was given."""
         given = asdict(self)
         given |= given.pop("models")
+        texts = ", ".join(map(str, given.pop("text"))) or None
         given |= {"options": None} | given.pop("options")
-        given["text"] = ", ".join(map(str, self.text)) or None
+        if self.method == AUTO_METHOD:
+            given["text"] = texts
         plain = (str, int, float, type(None))
         return {name: value if isinstance(value, plain) else str(value) for name, value in given.items()}
 

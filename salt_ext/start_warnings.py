@@ -74,7 +74,7 @@ def weight_sums(plan: TransferPlan) -> Tensor:
     owners = torch.repeat_interleave(torch.arange(plan.target_rows), plan.crow_indices.diff())
     sums = torch.zeros(plan.target_rows, dtype=torch.float64).index_add_(0, owners, plan.values.double())
     if plan.low_rank is not None:
-        sums[plan.low_rank.rows] += plan.low_rank.left.double() @ plan.low_rank.right.double().sum(dim=1)
+        sums[plan.low_rank.rows] += plan.low_rank.left @ plan.low_rank.right.sum(dim=1, dtype=torch.float64).float()
     return sums
 
 

@@ -69,7 +69,8 @@ def _figures(report: Mapping[str, Any]) -> list[str]:
         if norms["ratio"] is not None:
             new, old = norms["regressed"]["mean"], norms["source_anchors"]["mean"]
             figures.append(f"norms of {name}: new rows {new:.3f}, anchors {old:.3f}, ratio {norms['ratio']:.2f}")
-    seconds, memory = sum(report["seconds"].values()), report["peak_memory_bytes"]
+    trial = (report["choice"] or {}).get("seconds", 0.0)
+    seconds, memory = sum(report["seconds"].values()) - trial, report["peak_memory_bytes"]
     before = report["peak_memory_before_check_bytes"]
     devices = ", then ".join(dict.fromkeys(report["machine"]["ops_ran_on"].values()))
     figures.append(
@@ -77,5 +78,6 @@ def _figures(report: Mapping[str, Any]) -> list[str]:
         f" ({before / 1e6:,.0f} MB before the check of the output)"
     )
     if (choice := report["choice"]) is not None:
-        figures.append(f"method {choice['method']}, {choice['why']}")
+        took = f" ({trial:.1f} s of trial)" if trial else ""
+        figures.append(f"method {choice['method']}, {choice['why']}{took}")
     return [*figures, *left_out_sentences(report["tokenizer"]["left_out"])]

@@ -93,8 +93,7 @@ def test_the_pieces_rule_reaches_the_prior(monkeypatch):
     assert asked == ["length"]
 
 
-def test_bad_input(scene):
-    world, _ = scene
+def test_bad_input():
     with pytest.raises(InputError, match="pieces is 'most'"):
         SaltPlus(pieces="most")
     with pytest.raises(InputError, match=r"ridge is -1\.0, expected a finite number of at least 0"):
@@ -103,6 +102,13 @@ def test_bad_input(scene):
         SaltPlus(norms="all")
     with pytest.raises(InputError, match="drop_anchors is 'some'"):
         SaltPlus(drop_anchors="some")
+
+
+def test_without_an_anchor_to_learn_from_the_pieces_are_all(scene):
+    world, guesses = scene
     world.pairs = make_anchors({0: (0, "special")})
-    with pytest.raises(InputError, match="at least one anchor"):
-        SaltPlus(**PLAIN).combine(world.material())
+    combined = SaltPlus(**PLAIN).combine(world.material())
+    expected = guesses @ world.table
+    expected[UNKNOWN] = expected[UNKNOWN_ANCHOR] = world.table.astype(np.float64).mean(axis=0)
+    close(world.rows(combined)[1:], expected[1:], 1e-4)
+    assert ["as by subword" in warning for warning in combined.warnings] == [True]

@@ -127,7 +127,10 @@ def word_level_pair(tmp_path: Path, shared: list[str]) -> tuple[Path, Path]:
 def test_too_few_anchors(shared, fails, tmp_path):
     """Special tokens are anchors, but explain no other token."""
     pair = word_level_pair(tmp_path, shared)
-    needs = {"salt": "with an auxiliary vector; SALT needs at least 2", "auto": "with a row; auto needs at least 2"}
+    needs = {
+        "salt": "with an auxiliary vector; SALT needs at least 2",
+        "auto": "with a row; auto (subword, named, needs none) needs at least 2",
+    }
     for method, sentence in needs.items():
         message = fails(*pair, "--method", method)
         assert f"share too few tokens: {len(shared) + 1} anchors" in message

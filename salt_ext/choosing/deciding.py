@@ -11,7 +11,7 @@ import torch
 
 from salt_ext.choosing.decision import Decision, Tried
 from salt_ext.choosing.rule import CONTROL, candidates, rule
-from salt_ext.choosing.sample import Sample
+from salt_ext.choosing.sample import Sample, Streams
 from salt_ext.choosing.trial import Trial
 from salt_ext.comparison.body import Body
 from salt_ext.comparison.chosen import Chosen
@@ -60,24 +60,24 @@ def decide(
     """
     begun = time.perf_counter()
     if (shared := int(material.text_anchors.sum())) < MINIMUM_KEYS:
-        raise too_few(material.anchors, shared, "a row", "auto")
-    label, why = rule(rows=rows_known)
-    ruled = Decision(label, f"by rule: {why}")
+        raise too_few(material.anchors, shared, "a row", "auto (subword, named, needs none)")
     if sample is None:
-        return ruled
-    body, lack = _open(pair, material, device)
+        return _by_rule(rows_known, None)
+    body, lack = _open(pair, material, device, rows)
     with clock.step("encode the text"):
         streams = sample.encode(pair, context=LONGEST_CONTEXT if body is None else body.context)
     facts = {"text": {"files": list(sample.files), **streams.facts}, "time_limit": time_limit}
-    ruled = replace(ruled, facts=facts, warnings=tuple(streams.warnings))
+    ruled = replace(_by_rule(rows_known, streams), facts=facts, warnings=tuple(streams.warnings))
     if not time_limit:
         return ruled
     if body is None:
         return _without_trial(ruled, lack)
-    only_new_rows = (_BODY + _TRAINING) * _parameters(pair) > _SHARE_OF_MEMORY * _free(device)
+    streams.require_length(body.context)
+    only_new_rows = (_BODY + _TRAINING) * _parameters(pair, rows) > _SHARE_OF_MEMORY * _free(device)
     trial = Trial(body, material, streams, rows, begun + time_limit, clock, only_new_rows)
     try:
-        tried = trial.run([Chosen.of(label) for label in candidates(rows=rows_known)])
+        labels = dict.fromkeys([ruled.method, *candidates(rows=rows_known)])
+        tried = trial.run([Chosen.of(label) for label in labels])
     except Exception as error:  # code of a model: it may fail in any way
         return _without_trial(ruled, f"{type(error).__name__}: {brief(error)}")
     finally:
@@ -87,9 +87,14 @@ def decide(
     return _best(replace(ruled, facts=facts, tried=tuple(tried)))
 
 
-def _open(pair: Pair, material: Material, device: torch.device) -> tuple[Body | None, str]:
+def _by_rule(rows_known: bool, streams: Streams | None) -> Decision:
+    label, why = rule(rows=rows_known, bytes_per_token=None if streams is None else streams.bytes_per_source_token)
+    return Decision(label, f"by rule: {why}")
+
+
+def _open(pair: Pair, material: Material, device: torch.device, rows: int) -> tuple[Body | None, str]:
     """The source's body, or why it cannot be run."""
-    needed, free = _BODY * _parameters(pair), _free(device)
+    needed, free = _BODY * _parameters(pair, rows), _free(device)
     if needed > _SHARE_OF_MEMORY * free:
         return None, f"the source takes {needed / 1e9:.1f} GB to run, and {free / 1e9:.1f} GB are free on {device}"
     try:
@@ -130,8 +135,12 @@ def _without_trial(ruled: Decision, reason: str) -> Decision:
     return replace(ruled, warnings=(*ruled.warnings, sentence))
 
 
-def _parameters(pair: Pair) -> int:
-    return sum(math.prod(tensor.shape) for tensor in pair.source.checkpoint.tensors.values())
+def _parameters(pair: Pair, rows: int) -> int:
+    """Of the moved model, in about: its tables have other rows than the source's."""
+    checkpoint = pair.source.checkpoint
+    sizes = {name: math.prod(tensor.shape) for name, tensor in checkpoint.tensors.items()}
+    tables = sum(sizes[name] for name in checkpoint.vocabulary_tensors().names)
+    return sum(sizes.values()) - tables + tables * rows // checkpoint.rows
 
 
 def _free(device: torch.device) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from salt_ext.textfile import read_lines
 # Of each file: more would not change what is found.
 _MOST_BYTES = 4 << 20
 _HELD_OUT_BYTES = 20_000
+# Characters.
+_LONGEST_LINE = 2000
 # Of the longest training: 50 steps of 2,048 tokens, which are shorter than this in most texts.
 _TRAINING_BYTES = 50 * 2048 * 8
 
@@ -39,21 +42,17 @@ class Sample:
 
         Args:
             pair: whose tokenizers do it.
-            context: tokens that the model reads at once.
+            context: tokens that the model reads at once; a training needs more than one such window.
 
         Raises:
-            InputError: what is measured on does not fill a window.
+            InputError: a tokenizer fails on the text.
         """
         held_out = token_stream(pair.target.tokenizer, self.held_out)
-        if len(held_out.ids) <= context:
-            raise InputError(
-                f"text: the part of it that is measured on has {len(held_out.ids)} tokens, expected more than one "
-                f"window of {context}: give a longer text, such as {2 * _HELD_OUT_BYTES // 1000} kB"
-            )
         training = token_stream(pair.target.tokenizer, self.training) if self.training else None
         return Streams(
             held_out,
             training if training is not None and len(training.ids) > context else None,
+            len(self.held_out),
             bytes_per_token=held_out.bytes / int(held_out.counted.sum()),
             bytes_per_source_token=_bytes_per_token(token_stream(pair.source.tokenizer, self.held_out)),
         )
@@ -68,12 +67,26 @@ class Streams:
         training: by the new tokenizer; None where it does not fill a window.
         bytes_per_token: of the new tokenizer on `held_out`.
         bytes_per_source_token: of the source's.
+        documents: lines of `held_out`.
     """
 
     held_out: TokenStream
     training: TokenStream | None
+    documents: int
     bytes_per_token: float
     bytes_per_source_token: float
+
+    def require_length(self, context: int) -> None:
+        """Checks that there is enough to measure on.
+
+        Raises:
+            InputError: it does not fill a window.
+        """
+        if len(self.held_out.ids) <= context:
+            raise InputError(
+                f"text: the part of it that is measured on has {len(self.held_out.ids)} tokens, expected more than one "
+                f"window of {context}: give a longer text, such as {2 * _HELD_OUT_BYTES // 1000} kB, or --time-limit 0"
+            )
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -86,13 +99,20 @@ class Streams:
 
     @property
     def warnings(self) -> list[str]:
-        """Whether the text may be of another language than the one that the model moves to."""
+        """Whether the text may be of another language than the one that the model moves to, or is changed."""
+        found = []
+        if self.held_out.altered:
+            found.append(
+                f"text: {self.held_out.altered} of its {self.documents} lines do not come back from the new tokenizer "
+                "as they were: what it loses costs no bits, and flatters every method alike"
+            )
         if self.bytes_per_token > self.bytes_per_source_token:
-            return []
+            return found
         return [
+            *found,
             f"text: a token of the new tokenizer covers {self.bytes_per_token:.2f} bytes of it, one of the source's "
             f"own {self.bytes_per_source_token:.2f}: if it is not in the language that the model moves to, the choice "
-            "of the method is made for the wrong one"
+            "of the method is made for the wrong one",
         ]
 
 
@@ -109,15 +129,19 @@ def read_sample(files: Sequence[str | Path], *, seed: int) -> Sample:
     if isinstance(files, str | Path):
         raise InputError(f"text is {str(files)!r}, expected a list of files")
     read = [line for file in files for line in read_lines(Path(file), max_bytes=_MOST_BYTES) if line.strip()]
-    lines = list(dict.fromkeys(read))
+    lines = list(dict.fromkeys(part for line in read for part in _parts(line)))
     random.Random(seed).shuffle(lines)
     total = sum(len(line.encode()) for line in lines)
     held_out = _front(lines, min(_HELD_OUT_BYTES, total // 2))
-    return Sample(tuple(map(str, files)), lines[:held_out], _cut(lines[held_out:]))
+    training = lines[held_out:]
+    return Sample(tuple(map(str, files)), lines[:held_out], training[: _front(training, _TRAINING_BYTES)])
 
 
-def _cut(lines: list[str]) -> list[str]:
-    return lines[: _front(lines, _TRAINING_BYTES)]
+def _parts(line: str) -> list[str]:
+    """A document in pieces of some hundred words, so that a few long ones are not all that is measured on."""
+    if len(line) <= _LONGEST_LINE:
+        return [line]
+    return textwrap.wrap(line, _LONGEST_LINE, break_on_hyphens=False, drop_whitespace=False, replace_whitespace=False)
 
 
 def _front(lines: list[str], size: int) -> int:

@@ -32,7 +32,7 @@ PER_FOLD = 300
 # Of each fold at least, or the figures say nothing.
 _LEAST = 2
 _BLOCK = 4096
-_MOST_OF_THEMSELVES = 0.5
+_FEWEST_OF_OTHERS = 0.5
 
 
 @dataclass(frozen=True)
@@ -78,30 +78,35 @@ def choose_folds(anchors: Anchors, text: npt.NDArray[np.bool_], *, seed: int) ->
 def held_out_score(chosen: Chosen, material: Material) -> HeldOutScore | None:
     """Leaves anchors out, fold by fold, and compares what the method makes of them; folds by the material's seed.
 
-    None where the figures mean nothing: a method that does not go by anchors, such as sub-words, makes most of those
-    left out of the very source token that each equals.
+    An anchor that a method makes of the very source token that it equals, as sub-words do, is not counted; None where
+    fewer than half are left, since the figures would mean nothing.
 
     Raises:
         InputError: too few anchors, or the method cannot work without those left out.
     """
     anchors, text = material.anchors, material.text_anchors
-    made, wanted, of_themselves = [], [], 0
+    made, wanted, left_out = [], [], 0
     for fold in choose_folds(anchors, text, seed=material.seed):
         # A source token may serve several target tokens: each of them would give the others away.
         out = text & np.isin(anchors.source_ids, fold)
         plan, _ = chosen.plan(material.with_anchors(~out), rows=material.target.size)
-        made.append(plan.apply(material.source_table)[anchors.target_ids[out]].double().numpy())
-        wanted.append(anchors.source_ids[out])
-        of_themselves += _of_themselves(plan, anchors.target_ids[out], anchors.source_ids[out])
-    if of_themselves > _MOST_OF_THEMSELVES * sum(map(len, wanted)):
+        targets, sources = anchors.target_ids[out], anchors.source_ids[out]
+        left_out += len(targets)
+        found = ~_of_themselves(plan, targets, sources)
+        made.append(plan.apply(material.source_table)[targets[found]].double().numpy())
+        wanted.append(sources[found])
+    if sum(map(len, wanted)) < _FEWEST_OF_OTHERS * left_out:
         return None
     return score_rows(np.concatenate(made), np.concatenate(wanted), material.source_table, anchors.source_ids[text])
 
 
-def _of_themselves(plan: TransferPlan, targets: npt.NDArray[np.int64], sources: npt.NDArray[np.int64]) -> int:
-    """How many of the target rows have a weight of the source row that is to be found."""
+def _of_themselves(
+    plan: TransferPlan, targets: npt.NDArray[np.int64], sources: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """Which of the target rows have a weight of the source row that is to be found: bool [n]."""
     crow, col = plan.crow_indices.numpy(), plan.col_indices.numpy()
-    return sum(source in col[crow[target] : crow[target + 1]] for target, source in zip(targets, sources, strict=True))
+    pairs = zip(targets.tolist(), sources.tolist(), strict=True)
+    return np.array([source in col[crow[target] : crow[target + 1]] for target, source in pairs], dtype=bool)
 
 
 def score_rows(

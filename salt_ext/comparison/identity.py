@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 from salt_ext.comparison.quality import TOKENS_PER_STEP, Adaptation
 from salt_ext.comparison.texts import Texts
 from salt_ext.inputs import Pair, PairOptions
+from salt_ext.methods import Method
 from salt_ext.vectors import file_of
 
 _PACKAGES = ("salt-ext", "torch", "transformers", "tokenizers")
@@ -49,7 +50,7 @@ def identity(
         "donor": _files(pair.donor.path),
         "aux": [aux, None if vectors is None else _files(Path(vectors))],
         "match": match,
-        "models": {name: str(value) for name, value in asdict(models or PairOptions()).items()},
+        "models": {name: _option(value) for name, value in asdict(models or PairOptions()).items()},
         "text": _digest(texts.held_out),
         "adapt_text": _digest(texts.training),
         "training": training,
@@ -57,6 +58,18 @@ def identity(
         "device": device.type,
         "versions": {name: version(name) for name in _PACKAGES},
     }
+
+
+def files_of_method(method: Method) -> list[list[str | int]]:
+    """The files that a method's options name, as `identity` knows files; a method with others has other results."""
+    values = [getattr(method, option.name) for option in fields(method)]  # type: ignore[arg-type]
+    named = [value if isinstance(value, Path) else file_of(value) for value in values]
+    return [entry for file in named if file is not None and file.exists() for entry in _files(file)]
+
+
+def _option(value: object) -> list[Any]:
+    place = Path(str(value))
+    return [str(value), _files(place) if isinstance(value, str | Path) and place.exists() else None]
 
 
 def _files(place: Path) -> list[list[str | int]]:

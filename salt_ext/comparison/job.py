@@ -9,6 +9,7 @@ from functools import partial
 
 from salt_ext.comparison.chosen import Chosen
 from salt_ext.comparison.heldout import FOLDS, choose_folds, held_out_score
+from salt_ext.comparison.identity import files_of_method
 from salt_ext.comparison.journal import Journal, Result
 from salt_ext.comparison.pace import Pace
 from salt_ext.comparison.quality import Bench
@@ -18,6 +19,7 @@ from salt_ext.inputs import Pair, moved_rows
 from salt_ext.machine import memory_growth
 from salt_ext.materials import PairTables
 from salt_ext.methods import Material
+from salt_ext.methods.needs import AUXILIARY, DONOR_TABLE, needs_of
 from salt_ext.plan import TransferPlan
 from salt_ext.progress import Clock
 from salt_ext.vocab import Anchors
@@ -61,7 +63,7 @@ class Job:
         material = self.tables.material(self.anchors, seed=seed, placement=placement)
         folds = choose_folds(self.anchors, material.text_anchors, seed=seed)
         self.new_tokens, self.left_out = len(material.new), FOLDS * len(folds[0])
-        wanted = [chosen for chosen in self.chosen if (chosen.label, seed) not in self.journal.results]
+        wanted = [chosen for chosen in self.chosen if not self.journal.holds(chosen, seed)]
         plans = [self._plan(chosen, material) for chosen in wanted]
         if seed == 0:
             self.log(self.pace.begin())
@@ -77,7 +79,7 @@ class Job:
             figures["bits_per_byte"] = before.bits_per_byte
             if after is not None:
                 figures["bits_per_byte_adapted"] = after.bits_per_byte
-            self.journal.add(Result(chosen.label, seed, figures, warnings))
+            self.journal.add(Result(chosen.label, seed, figures, warnings, files_of_method(chosen.method)))
             self.log(self.pace.next(_sentence(chosen.label, seed, figures)))
         self.warnings += [warning for warning in placement.warnings if warning not in self.warnings]
 
@@ -104,9 +106,10 @@ class Job:
     def _plan(self, chosen: Chosen, material: Material) -> tuple[TransferPlan, dict[str, float], tuple[str, ...]]:
         # Read before the time is taken: every method finds them read.
         table = material.source_table
-        if "donor table" in chosen.method.info.needs:
+        needs = needs_of(chosen.method)
+        if DONOR_TABLE in needs:
             _ = material.donor
-        if "auxiliary vectors" in chosen.method.info.needs:
+        if AUXILIARY in needs:
             _ = material.auxiliary
         with self.clock.step("make the plans"), memory_growth() as growth:
             begun = time.perf_counter()

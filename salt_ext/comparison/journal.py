@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from salt_ext.comparison.chosen import Chosen
+from salt_ext.comparison.identity import files_of_method
 from salt_ext.errors import OutputError
 from salt_ext.jsontext import read_json
 
@@ -30,12 +32,14 @@ class Result:
         seed: of the run.
         figures: by the key of a metric; one that means nothing for the method, or was not measured, is absent.
         warnings: sentences for the user.
+        files: those that the method's options name, see `files_of_method`.
     """
 
     method: str
     seed: int
     figures: Mapping[str, float]
     warnings: tuple[str, ...] = ()
+    files: Sequence[Any] = field(default_factory=list)
 
 
 @dataclass
@@ -49,6 +53,7 @@ class Journal:
 
     file: Path | None = None
     results: dict[tuple[str, int], Result] = field(default_factory=dict)
+    _header: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: Path | None, inputs: Mapping[str, Any]) -> Journal:
@@ -65,14 +70,22 @@ class Journal:
             return cls()
         journal = cls(folder / JOURNAL_FILE)
         lines = _read(folder / JOURNAL_FILE)
-        if lines:
+        if len(lines) > 1:
             journal._check(lines[0], inputs)
             for line in lines[1:]:
-                result = Result(line["method"], line["seed"], line["figures"], tuple(line["warnings"]))
+                found = {name: line[name] for name in ("method", "seed", "figures", "files")}
+                result = Result(**found, warnings=tuple(line["warnings"]))
                 journal.results[result.method, result.seed] = result
-        # Anew: the last line of a run that was cut off may be half a line.
-        journal._write([{_MARK: _digest(inputs), "inputs": inputs}, *map(_line, journal.results.values())], "w")
+        journal._header = {_MARK: _digest(inputs), "inputs": dict(inputs)}
+        if journal.results:
+            # Anew: the last line of a run that was cut off may be half a line.
+            journal._write([journal._header, *map(_line, journal.results.values())], "w")
         return journal
+
+    def holds(self, chosen: Chosen, seed: int) -> bool:
+        """Whether a result is there, and of the same files."""
+        found = self.results.get((chosen.label, seed))
+        return found is not None and found.files == files_of_method(chosen.method)
 
     def add(self, result: Result) -> None:
         """Keeps a result, on the disk before this returns.
@@ -80,8 +93,12 @@ class Journal:
         Raises:
             OutputError: the file cannot be written.
         """
+        begun = bool(self.results)
         self.results[result.method, result.seed] = result
-        self._write([_line(result)], "a")
+        if begun:
+            self._write([_line(result)], "a")
+        else:
+            self._write([self._header, _line(result)], "w")
 
     def close(self) -> None:
         """Removes the file: all of it stands elsewhere."""
@@ -115,6 +132,7 @@ def _line(result: Result) -> dict[str, Any]:
         "seed": result.seed,
         "figures": dict(result.figures),
         "warnings": list(result.warnings),
+        "files": list(result.files),
     }
 
 
@@ -148,7 +166,7 @@ def _read(file: Path) -> list[dict[str, Any]]:
 
 
 def _is_result(line: Any) -> bool:
-    if not isinstance(line, dict) or line.keys() != {"method", "seed", "figures", "warnings"}:
+    if not isinstance(line, dict) or line.keys() != {"method", "seed", "figures", "warnings", "files"}:
         return False
     figures = line["figures"].values() if isinstance(line["figures"], dict) else [None]
     numbers = all(isinstance(figure, (int, float)) for figure in figures)

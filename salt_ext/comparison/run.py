@@ -50,7 +50,7 @@ def compare(
     device: str = AUTO,
     threads: int | None = None,
     progress: Watching = None,
-    output: Path | None = None,
+    output: str | Path | None = None,
     log: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Makes one table of methods on identical inputs, with the controls `mean` and `random`.
@@ -99,7 +99,7 @@ def compare(
     _check(adapt=adapt, adapt_text=adapt_text, lr=lr, seeds=seeds, max_bytes=max_bytes, match=match, threads=threads)
     placed = choose_device(device)
     if output is not None:
-        make_folder(output, inputs=[Path(file) for file in (*text, *adapt_text)])
+        make_folder(Path(output), inputs=[Path(file) for file in (*text, *adapt_text)])
     begun = time.perf_counter()
     texts = read_texts(text, adapt_text, max_bytes=max_bytes, adapt=adapt)
     with cpu_threads(threads), watched(progress) as told:
@@ -120,9 +120,9 @@ def compare(
         inputs = identity(
             pair, texts, aux=aux, match=match, models=models, adaptation=adaptation, dtype=body.dtype, device=placed
         )
-        journal = Journal.open(output, inputs)
-        wanted = [(each.label, seed) for each in chosen for seed in range(seeds)]
-        pace = Pace(len(wanted), sum(each in journal.results for each in wanted))
+        journal = Journal.open(None if output is None else Path(output), inputs)
+        there = sum(journal.holds(each, seed) for each in chosen for seed in range(seeds))
+        pace = Pace(len(chosen) * seeds, there)
         job = Job(chosen, pair, anchors, tables, bench, clock, journal, pace, log or (lambda sentence: None))
         for seed in range(seeds):
             job.run(seed)
@@ -152,7 +152,7 @@ def compare(
     warnings = (*warnings_of(pair, anchors), *encoded.warnings, *tables.warnings, *job.method_warnings(), *job.warnings)
     comparison = Comparison(job.rows(seeds), source_score.bits_per_byte, facts, tuple(dict.fromkeys(warnings)))
     if output is not None:
-        comparison.write(output)
+        comparison.write(Path(output))
         journal.close()
     return comparison
 

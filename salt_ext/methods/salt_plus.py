@@ -35,6 +35,8 @@ from salt_ext.methods.piece_weights import Kind
 from salt_ext.methods.prior import Prior
 from salt_ext.plan import LowRank, Norms, Provenance
 
+_NOTHING_TO_LEARN = "no anchor has both pieces and a donor row: new rows are the mean of their pieces, as by subword"
+
 
 @dataclass(frozen=True)
 class SaltPlus:
@@ -75,7 +77,7 @@ class SaltPlus:
         row: one that is drawn at random harms a real model more.
 
         Raises:
-            InputError: a table has too few rows, the source's tokenizer is missing, or no anchor has pieces and a row.
+            InputError: a table has too few rows, or the source's tokenizer is missing.
         """
         facts = dict[str, Any]()
         prior = Prior.of(material, "subword", pieces=self.pieces)
@@ -98,15 +100,17 @@ class SaltPlus:
             return LowRank(rows, left, *_of_sources(fitted, failures))
 
         needed = memory_needed(len(anchors.target_ids), donor.shape[1])
+        corrected = len(mapped) > 0 and len(anchors.target_ids) > 0
         return Combinations(
             target_ids=made,
             lengths=np.bincount(guesses.rows, minlength=len(made)),
             source_ids=guesses.columns,
             values=guesses.values.astype(np.float32),
-            low_rank=material.placement.run("regression", map_all, needed=needed) if len(mapped) else None,
+            low_rank=material.placement.run("regression", map_all, needed=needed) if corrected else None,
             **norm_parts(material, self.norms),
             rest=Provenance.AVERAGED,
             facts=facts,
+            warnings=() if corrected or not len(mapped) else (_NOTHING_TO_LEARN,),
         )
 
 

@@ -28,8 +28,8 @@ from salt_ext.textfile import read_lines
 from salt_ext.vectors.mapped import require_file
 from salt_ext.vocab import encode_each
 
-_BLOCK = 4096
-_MAX_BYTES = 100_000_000
+_BLOCK = 512
+_MAX_BYTES = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class TokAlign:
     A new token that the text does not have often enough gets a source row that is drawn, as in the program.
 
     Attributes:
-        text: UTF-8 in the new language, or in both, a document a line; at most its first 100 MB are read.
+        text: UTF-8 in the new language, or in both, a document a line; at most its first 20 MB are read.
         dimensions: of the vectors.
         iterations: of their training.
         window: the largest distance of two tokens that count as company.
@@ -87,7 +87,10 @@ class TokAlign:
         there = (old[anchors.source_ids].any(dim=1) & new[anchors.target_ids].any(dim=1)).numpy()
         shared = generator.permutation(np.flatnonzero(there))[: self.pivots]
         if not len(shared):
-            raise InputError(f"text: no token that both tokenizers share is in {self.text} {self.minimum_count} times")
+            raise InputError(
+                f"text: no token that both tokenizers share is in {self.text} {self.minimum_count} times "
+                f"(minimum_count), of its lines of {self.minimum_length} tokens or more (minimum_length)"
+            )
         sources = np.flatnonzero(old.any(dim=1).numpy())
         keys = relative(old[sources], old[anchors.source_ids[shared]])
         pivots, partners = new[anchors.target_ids[shared]], list[Tensor]()
@@ -96,7 +99,8 @@ class TokAlign:
             partners.append((relative(block, pivots) @ keys.T).argmax(dim=1))
         known = new[material.new].any(dim=1).numpy()
         found = sources[torch.cat(partners).numpy()] if partners else np.empty(0, dtype=np.int64)
-        drawn = generator.integers(material.source.size, size=len(known))
+        text = np.flatnonzero([form is not None for form in material.source.forms])
+        drawn = generator.choice(text, size=len(known))
         return Combinations(
             target_ids=material.new,
             lengths=np.ones(len(known), dtype=np.int64),

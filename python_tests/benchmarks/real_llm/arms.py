@@ -21,7 +21,7 @@ from salt_ext.machine import cpu_name, cpu_threads
 
 METHODS = (
     "salt-plus,salt-plus:ridge=1,salt:prior=subword;ridge=3;similarity=mean,subword,global:intercept=true,focus,"
-    "token-adapt,transplant-vocab,salt,salt-plus"
+    "token-adapt,transplant-vocab,salt"
 )
 KEYS = ("bits_per_byte", "bits_per_byte_adapted", "held_out_cosine", "seconds")
 
