@@ -11,7 +11,7 @@ from salt_ext import cli
 from salt_ext.comparison.journal import JOURNAL_FILE, Journal, Result
 from salt_ext.comparison.pace import Pace
 from salt_ext.comparison.quality import Bench
-from salt_ext.errors import OutputError
+from salt_ext.errors import InputError, OutputError
 
 from .conftest import ONLY_TARGET, SHARED, text_of
 
@@ -88,6 +88,28 @@ def test_other_inputs_are_not_mixed(source, donor, text, tmp_path, monkeypatch):
         with pytest.raises(OutputError, match=rf"unfinished comparison of other inputs \({name}\)"):
             run(source, donor, file, tmp_path / "out", **given)
     assert (tmp_path / "out" / JOURNAL_FILE).read_bytes() == kept
+
+
+def test_a_file_of_an_option_that_changed_is_measured_anew(source, donor, text, tmp_path, monkeypatch):
+    sample = tmp_path / "sample.txt"
+    sample.write_text("an en ter\n" * 30, encoding="utf-8")
+    methods = f"salt:norms=frequency;text_sample={sample},focus"
+    with monkeypatch.context() as patched:
+        cut_off(patched, 2)
+        with pytest.raises(KeyboardInterrupt):
+            run(source, donor, text, tmp_path / "out", methods)
+    sample.write_text("lo mi\n" * 30, encoding="utf-8")
+    measured = cut_off(monkeypatch, 99)
+    _, told = run(source, donor, text, tmp_path / "out", methods)
+    assert told[0] == "4 results to come, 1 of them there from an earlier run"
+    assert measured == [methods.partition(",")[0], "mean", "random"]
+
+
+def test_a_run_without_a_result_leaves_nothing(source, donor, text, tmp_path):
+    with pytest.raises(InputError, match="k is 100000"):
+        run(source, donor, text, tmp_path / "out", "omp:k=100000")
+    assert not (tmp_path / "out" / JOURNAL_FILE).exists()
+    run(source, donor, text, str(tmp_path / "out"), "focus", max_bytes=5000)  # a string is a path, too
 
 
 @pytest.mark.parametrize(
