@@ -25,6 +25,7 @@ from salt_ext.left_out import left_out_of
 from salt_ext.machine import available_memory, give_memory_back, peak_memory
 from salt_ext.materials import PairTables
 from salt_ext.methods import KEY_KINDS, Combinations, Method, assemble_plan
+from salt_ext.methods.needs import needs_of
 from salt_ext.plan import Provenance, TransferPlan
 from salt_ext.progress import Clock
 from salt_ext.protocol import llama_cpp_warnings
@@ -112,7 +113,7 @@ class Job:
                     after=after,
                     checks=checks,
                     left_out=[name for name in checkpoint.companions().left_out if not (folder / name).exists()],
-                    warnings=self._warnings(warnings, anchors, plan, before, after),
+                    warnings=self._warnings(warnings, method, anchors, plan, before, after),
                     seconds=clock.seconds,
                     devices=self.placement.ran,
                     peak_memory=peak_memory(),
@@ -178,6 +179,7 @@ class Job:
     def _warnings(
         self,
         known: list[str],
+        method: Method,
         anchors: Anchors,
         plan: TransferPlan,
         before: dict[str, TableFacts],
@@ -186,8 +188,9 @@ class Job:
         """All of them, each once: those that were known, what the start looks like, and where the ops could not run."""
         tensors = self.pair.source.checkpoint.tensors
         tables = {name: facts for name, facts in before.items() if len(tensors[name].shape) > 1}
+        vectors = bool(needs_of(method))
         text = torch.from_numpy(anchors.target_ids[np.isin(anchors.kinds, KEY_KINDS)])
-        start = start_warnings(plan, text=text, before=tables, after=after)
+        start = start_warnings(plan, text=text, before=tables, after=after, vectors=vectors)
         return list(dict.fromkeys([*known, *start, *self.placement.warnings]))
 
     def _run_both(self, folder: Path, anchors: Anchors, plan: TransferPlan) -> str:

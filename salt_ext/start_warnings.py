@@ -28,7 +28,7 @@ _SHORTEST, _LONGEST = 0.5, 1.5
 
 
 def start_warnings(
-    plan: TransferPlan, *, text: Tensor, before: Mapping[str, TableFacts], after: Mapping[str, Tensor]
+    plan: TransferPlan, *, text: Tensor, before: Mapping[str, TableFacts], after: Mapping[str, Tensor], vectors: bool
 ) -> list[str]:
     """One sentence for each sign of a bad start.
 
@@ -37,29 +37,20 @@ def start_warnings(
         text: int64, target ids of the anchors that are text.
         before: facts of the source's tables, by name; what has one dimension only, such as a bias, is none of them.
         after: by name float64 [target rows], norms of the new rows.
+        vectors: whether the method goes by vectors or donor rows, and so draws only what has none.
     """
     made, drawn = plan.rows(Provenance.REGRESSED), plan.rows(Provenance.SAMPLED)
     found = []
     new = len(made) + len(drawn)
-    if len(drawn) > _DRAWN * new:
+    if vectors and len(drawn) > _DRAWN * new:
         found.append(f"{len(drawn)} of {new} new tokens ({len(drawn) / new:.1%}) have no vector: drawn at random")
     if not len(made):
         return found
-    if any(facts.mean_norm > _LARGE_MEAN * float(facts.norms.mean()) for facts in before.values()):
-        low, middle, high = weight_sums(plan)[made].quantile(torch.tensor([0.05, 0.5, 0.95]).double()).tolist()
-        if high - low > _SPREAD_OF_SUMS or abs(middle - 1) > _SHIFT_OF_SUMS:
-            found.append(
-                f"the weights of new rows add up to {low:.2f} to {high:.2f} (5 % to 95 %), not to 1: they have more or "
-                "less of what all rows of the source share, and the model starts badly; salt-plus, subword, or "
-                "intercept=true where the method has it, do better"
-            )
-    owners = torch.repeat_interleave(torch.arange(plan.target_rows), plan.crow_indices.diff())
-    magnitude = torch.zeros(plan.target_rows, dtype=torch.float64).index_add_(0, owners, plan.values.abs().double())
-    if (largest := float(magnitude[made].median())) > _LARGE_WEIGHTS:
-        found.append(
-            f"\u2016w\u2016\u2081 of new rows is {largest:.1f} in the median: the regressions extrapolate far beyond "
-            "their neighbours; a ridge makes them more careful"
-        )
+    large = any(facts.mean_norm > _LARGE_MEAN * float(facts.norms.mean()) for facts in before.values())
+    tables = {"new rows": plan.values, "the head's new rows": plan.head_values}
+    for name, values in tables.items():
+        if values is not None:
+            found += _of_weights(name, *_sums(plan, values, made), large_mean=large)
     fitted = made[plan.residual[made].isfinite()]
     sizes = plan.crow_indices.diff()[fitted].double()
     if len(fitted) and float(sizes.median()) < _FEWEST_NEIGHBOURS:
@@ -69,13 +60,40 @@ def start_warnings(
     return found + _of_norms(plan, made, text, before, after)
 
 
-def weight_sums(plan: TransferPlan) -> Tensor:
-    """What the weights of each row add up to, the dense part's as well: float64 [target_rows]."""
+def _sums(plan: TransferPlan, values: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
+    """What the weights of each row add up to, the dense part's as well, and what the sparse ones' magnitudes do.
+
+    Args:
+        plan: whose rows.
+        values: its weights, of the input table or the head.
+        made: int64 [n], which rows.
+
+    Returns:
+        float64 [n] each.
+    """
     owners = torch.repeat_interleave(torch.arange(plan.target_rows), plan.crow_indices.diff())
-    sums = torch.zeros(plan.target_rows, dtype=torch.float64).index_add_(0, owners, plan.values.double())
+    nothing = torch.zeros(plan.target_rows, dtype=torch.float64)
+    sums, magnitudes = (nothing.index_add(0, owners, each.double()) for each in (values, values.abs()))
     if plan.low_rank is not None:
         sums[plan.low_rank.rows] += plan.low_rank.left @ plan.low_rank.right.sum(dim=1, dtype=torch.float64).float()
-    return sums
+    return sums[made], magnitudes[made]
+
+
+def _of_weights(name: str, sums: Tensor, magnitudes: Tensor, *, large_mean: bool) -> list[str]:
+    found = []
+    low, middle, high = sums.quantile(torch.tensor([0.05, 0.5, 0.95]).double()).tolist()
+    if large_mean and (high - low > _SPREAD_OF_SUMS or abs(middle - 1) > _SHIFT_OF_SUMS):
+        found.append(
+            f"the weights of {name} add up to {low:.2f} to {high:.2f} (5 % to 95 %), not to 1: they have more or less "
+            "of what all rows of the source share, and the model starts badly; salt-plus, subword, and affine options "
+            "(intercept=true, weights=barycentric) do better"
+        )
+    if (largest := float(magnitudes.median())) > _LARGE_WEIGHTS:
+        found.append(
+            f"\u2016w\u2016\u2081 of {name} is {largest:.1f} in the median: they extrapolate far beyond the rows that "
+            "they are made of, and the model starts badly; a ridge, where the method has one, makes them more careful"
+        )
+    return found
 
 
 def _of_norms(

@@ -41,7 +41,8 @@ def test_ours_are_made_of_pieces(label, pair):
     expected = np.mean([table[ids[piece]] for piece in cuts[word]], axis=0)
     kept = replace(plan, norms=type(plan.norms)("kept"))
     np.testing.assert_allclose(kept.apply(torch.from_numpy(table))[last].numpy(), expected, rtol=1e-5, atol=1e-6)
-    assert combined.facts["made_of_pieces"] == 1
+    assert combined.facts["without_vector"] == {"mean_of_pieces": 1, "mean_row": 0}
+    assert any("(33.3%) have no vector: 1 are the mean of their pieces, 0 the mean row" in w for w in combined.warnings)
 
 
 @pytest.mark.parametrize("label", PUBLISHED)
@@ -52,5 +53,6 @@ def test_published_ones_are_drawn(label, pair):
 
 def test_without_a_tokenizer_the_mean_row(pair):
     material, *rest = pair
-    _, plan, last = plan_of("global", (replace(material, source_tokenizer=None), *rest))
+    combined, plan, last = plan_of("global", (replace(material, source_tokenizer=None), *rest))
+    assert combined.facts["without_vector"] == {"mean_of_pieces": 0, "mean_row": 1}
     assert plan.provenance[last] == Provenance.AVERAGED
