@@ -80,6 +80,7 @@ class Job:
             before = _examine_source(self.pair.source)
         method, decision = self._method(anchors, rows)
         combined, plan = self._plan(method, anchors, rows)
+        self.tables.close()
         warnings = [*warnings_of(self.pair, anchors), *configs.warnings, *self.tables.warnings, *combined.warnings]
         warnings += [*llama_cpp_warnings(new.tokenizer), *(() if decision is None else decision.warnings)]
         after: dict[str, Tensor] = {}

@@ -50,6 +50,11 @@ class PairTables:
         self.stood_in = False
         self._used = False
 
+    def close(self) -> None:
+        """Gives the tables' memory back; they are read again if they are asked for."""
+        for name in ("_donor", "_auxiliary", "source"):
+            self.__dict__.pop(name, None)
+
     @property
     def lack(self) -> str | None:
         """Why there is neither a donor's table nor vectors, the middle of a sentence; None where there is either."""

@@ -35,6 +35,7 @@ from salt_ext.methods.piece_weights import Kind
 from salt_ext.methods.prior import Prior
 from salt_ext.plan import LowRank, Norms, Provenance
 
+_BLOCK = 64
 _NOTHING_TO_LEARN = "no anchor has both pieces and a donor row: new rows are the mean of their pieces, as by subword"
 
 
@@ -125,7 +126,10 @@ def _of_sources(fitted: AffineMap, failures: Entries) -> tuple[Tensor, Tensor]:
     """The map's right factor over source rows instead of the anchors' failures, float32, and their ids."""
     columns, places = np.unique(failures.columns, return_inverse=True)
     order = np.argsort(places, kind="stable")
-    crow = np.concatenate([[0], np.bincount(places, minlength=len(columns)).cumsum()])
+    crow = torch.from_numpy(np.concatenate([[0], np.bincount(places, minlength=len(columns)).cumsum()]))
     anchors, weights = torch.from_numpy(failures.rows[order]), torch.from_numpy(failures.values[order])
-    right = ops.csr_matmul(torch.from_numpy(crow), anchors, weights, fitted.right.T.double().contiguous())
-    return right.T.float().contiguous(), torch.from_numpy(columns)
+    right = torch.empty(len(fitted.right), len(columns))
+    for begin in range(0, len(right), _BLOCK):  # in float64 the whole of it would be larger than a table
+        block = fitted.right[begin : begin + _BLOCK].T.double().contiguous()
+        right[begin : begin + _BLOCK] = ops.csr_matmul(crow, anchors, weights, block).T
+    return right, torch.from_numpy(columns)

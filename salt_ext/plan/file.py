@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import safetensors
-import safetensors.torch
+import torch
 from torch import Tensor
 
-from salt_ext.errors import InputError, OutputError, brief
+from salt_ext.errors import InputError, brief
 from salt_ext.outputs import write_anew
 from salt_ext.paths import require_regular
 from salt_ext.plan.check import DTYPES, RESERVED
 from salt_ext.plan.parts import Draw, HeadBias, LowRank, Norms
 
 _VERSION = "3"
+_NAMES = {torch.int64: "I64", torch.float32: "F32", torch.uint8: "U8"}
+_ORDER = list(_NAMES)
+_BLOCK_BYTES = 16 << 20
 # Tensors that a plan may lack.
 EXTRA = ("head_values", "log_counts", "norm_anchors", "norm_groups")
 _LOW_RANK = ("rows", "left", "right", "columns")
@@ -34,15 +38,8 @@ def save_plan(
     tensors = tensors | {name: tensor for name, tensor in extra.items() if tensor is not None}
     if low_rank is not None:
         tensors = tensors | {f"low_rank.{name}": getattr(low_rank, name) for name in _LOW_RANK}
-    # Copies: the library refuses tensors that share memory.
-    tensors = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
     header = {"format": "salt_plan", "version": _VERSION} | header
-    try:
-        # Not save_file: it leaves a file that only its owner may read.
-        content = _reproducible(safetensors.torch.save(tensors, metadata=header))
-    except safetensors.SafetensorError as error:
-        raise OutputError(f"the plan cannot be written to {path}: {brief(error)}") from error
-    write_anew(path, content, what="the plan")
+    write_anew(path, _content(tensors, header), what="the plan")
 
 
 def load_plan(path: Path) -> dict[str, Any]:
@@ -81,10 +78,25 @@ def load_plan(path: Path) -> dict[str, Any]:
     return parts
 
 
-def _reproducible(file: bytes) -> bytes:
-    """The file with its metadata in order; the library writes it in another order every time."""
-    length = int.from_bytes(file[:8], "little")
-    ordered = json.dumps(json.loads(file[8 : 8 + length]), separators=(",", ":"), ensure_ascii=False, sort_keys=True)
-    raw = ordered.encode()
+def _content(tensors: dict[str, Tensor], header: dict[str, str]) -> Iterator[bytes]:
+    """A safetensors file in pieces, without a copy of the tensors, which may be as large as a table.
+
+    The same plan gives the same bytes: keys in order, tensors in the order of the library's own files.
+    """
+    entries: dict[str, Any] = {"__metadata__": header}
+    ordered = sorted(tensors.items(), key=lambda item: (_ORDER.index(item[1].dtype), item[0]))
+    end = 0
+    for name, tensor in ordered:
+        begin, end = end, end + tensor.nbytes
+        entries[name] = {
+            "dtype": _NAMES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [begin, end],
+        }
+    raw = json.dumps(entries, separators=(",", ":"), ensure_ascii=False, sort_keys=True).encode()
     raw += b" " * (-len(raw) % 8)
-    return len(raw).to_bytes(8, "little") + raw + file[8 + length :]
+    yield len(raw).to_bytes(8, "little") + raw
+    for _, tensor in ordered:
+        rows = tensor.reshape(tensor.shape[0], -1) if tensor.numel() else tensor.reshape(0, 1)
+        for block in rows.split(max(1, _BLOCK_BYTES // max(1, rows[:1].nbytes))):
+            yield block.contiguous().numpy().tobytes()
