@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save
 
 from salt_ext.errors import InputError
 from salt_ext.plan import Draw, HeadBias, LowRank, Norms, Provenance, TransferPlan
@@ -108,53 +110,6 @@ def by_counts(counts: list[float], **parts: object) -> TransferPlan:
         log_counts=torch.tensor(counts).log1p(),
         **parts,  # type: ignore[arg-type]
     )
-
-
-def of_scripts(count: int, **parts: object) -> TransferPlan:
-    """Rows: `count` copied of the sources in order; the first is none of the anchors; then three regressed."""
-    rows = count + 3
-    return TransferPlan(
-        crow_indices=torch.arange(rows + 1),
-        col_indices=torch.cat([torch.arange(count), torch.tensor([1, 2, 3])]),
-        values=torch.ones(rows),
-        provenance=torch.tensor([Provenance.COPIED] * count + [Provenance.REGRESSED] * 3, dtype=torch.uint8),
-        residual=torch.full((rows,), torch.nan),
-        source_rows=count,
-        seed=0,
-        norm_anchors=torch.arange(1, count),
-        **parts,  # type: ignore[arg-type]
-    )
-
-
-def test_norms_are_those_of_the_named_anchors():
-    """A row that is copied and no anchor, such as a byte's, has no say however long it is."""
-    table = numbers(50, WIDTH).double()
-    table[0] *= 1000
-    norms = np.linalg.norm(table.numpy(), axis=1)
-    by_row = of_scripts(50, norms=Norms.ROW).apply(table)[50:]
-    np.testing.assert_allclose(by_row.norm(dim=1).numpy(), norms[1:].mean(), rtol=1e-12)
-    by_factor = of_scripts(50, norms=Norms.FACTOR).apply(table)[50:]
-    np.testing.assert_allclose(by_factor.norm(dim=1).mean().numpy(), norms[1:].mean(), rtol=1e-12)
-
-
-@pytest.mark.parametrize("norms", [Norms.FACTOR, Norms.ROW, Norms.SCRIPT, Norms.FREQUENCY])
-def test_without_an_anchor_norms_are_those_of_all_rows(norms):
-    table = numbers(50, WIDTH).double()
-    parts = {"norm_groups": torch.zeros(53, dtype=torch.int64), "log_counts": torch.ones(53)}
-    plan = replace(of_scripts(50, norms=norms, **parts), norm_anchors=torch.empty(0, dtype=torch.int64))
-    made = plan.apply(table)[50:].norm(dim=1).mean()
-    assert float(made) == pytest.approx(float(table.norm(dim=1).mean()), rel=1e-12)
-
-
-def test_norms_by_script_are_medians_of_scripts_that_are_large_enough():
-    table = numbers(50, WIDTH).double()
-    norms = np.linalg.norm(table.numpy(), axis=1)
-    groups = torch.tensor([0] * 25 + [1] * 20 + [2] * 5 + [0, 1, 2])
-    made = of_scripts(50, norms=Norms.SCRIPT, norm_groups=groups).apply(table)[50:]
-    wanted = [np.median(norms[1:25]), np.median(norms[25:45]), np.median(norms[1:])]
-    np.testing.assert_allclose(made.norm(dim=1).numpy(), wanted, rtol=1e-12)
-    directions = (made / made.norm(dim=1, keepdim=True)).numpy()
-    np.testing.assert_allclose(directions, table[1:4].numpy() / norms[1:4, None], rtol=1e-12)
 
 
 def test_norms_by_frequency_follow_the_copied_rows_that_occur():
@@ -262,10 +217,6 @@ def test_parts_are_saved(tmp_path):
     assert (again.norms, again.head_bias, again.head_scale) == (Norms.FREQUENCY, HeadBias.FREQUENCY, 0.3)
     assert again.log_counts is not None
     assert torch.equal(again.log_counts, torch.tensor([1.0] * 8).log1p())
-    scripts = of_scripts(50, norms=Norms.SCRIPT, norm_groups=torch.arange(53) % 2)
-    scripts.save(tmp_path / "scripts")
-    table = numbers(50, WIDTH)
-    assert torch.equal(TransferPlan.load(tmp_path / "scripts").apply(table), scripts.apply(table))
     bare = replace(
         plan, head_values=None, low_rank=None, provenance=torch.tensor([0, 1, 1, 3, 3, 2], dtype=torch.uint8)
     )
@@ -308,3 +259,17 @@ def test_parts_that_do_not_fit_are_refused():
             make_plan(norm_anchors=torch.tensor(wrong))
     with pytest.raises(InputError, match=r"log_counts is torch.float32 \[5\] on cpu, expected torch.float32 \[6\]"):
         make_plan(log_counts=torch.ones(5))
+
+
+def test_a_file_is_what_the_library_writes_with_its_keys_in_order(tmp_path):
+    """Written in blocks, without a copy of the tensors: the bytes are those of safetensors' own writer."""
+    plan = replace(make_plan(), metadata={"b": "\u00fc", "a": "1"})
+    plan.save(tmp_path / "plan")
+    content = (tmp_path / "plan").read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    metadata = json.loads(content[8 : 8 + length])["__metadata__"]
+    theirs = save({name: tensor.clone() for name, tensor in load_file(tmp_path / "plan").items()}, metadata=metadata)
+    own_length = int.from_bytes(theirs[:8], "little")
+    assert json.loads(content[8 : 8 + length]) == json.loads(theirs[8 : 8 + own_length])
+    assert content[8 + length :] == theirs[8 + own_length :]
+    assert list(metadata) == sorted(metadata)

@@ -82,14 +82,11 @@ def drawn(generator: random.Random) -> str:
 def summary_of(text: str) -> dict[str, Any]:
     counts = {kind.name.lower(): 1 for kind in Provenance} | {"total": 5}
     spread = {"median": 1.0, "p05": 1.0, "p95": 2.0}
+    tried = {"method": text, "bits_per_byte": 1.0, "trained": None, "note": text}
     return {
         "rows": counts,
         "anchors": {"by_class": {text: 3}},
-        "choice": {
-            "method": text,
-            "why": text,
-            "tried": [{"method": text, "bits_per_byte": 1.0, "trained": None, "note": text}],
-        },
+        "choice": {"method": text, "why": text, "tried": [tried]},
         "support": {"size": spread, "residual": spread, "weight_l1": spread},
         "norms": {text: {"ratio": 1.0, "regressed": {"mean": 1.0}, "source_anchors": {"mean": 1.0}}},
         "seconds": {text: 1.0},
