@@ -145,7 +145,7 @@ def transfer(
     threads: Threads = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
 ) -> None:
-    """Move SOURCE to the tokenizer of DONOR; new rows are computed by SALT (Lee et al. 2025) or another method."""
+    """Move SOURCE to the tokenizer of DONOR; how new rows are made is chosen, or named by --method."""
     with silent_end():
         from salt_ext import pipeline, summary
 
