@@ -13,6 +13,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+_LONG = 46
 START, END = "#6baed6", "#08519c"  # pale: at once, dark: after the training
 
 
@@ -20,26 +21,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--worst", type=float, default=4.0, help="bits per byte beyond this are not drawn")
+    parser.add_argument("--worst", type=float, default=1.6, help="times the best start; what is worse is not drawn")
     chosen = parser.parse_args()
     arms: dict[str, list[dict[str, str]]] = defaultdict(list)
     with chosen.results.open(encoding="utf-8") as stream:
         for row in csv.DictReader(stream):
             arms[row["arm"]].append(row)
     most = max(len(rows) for rows in arms.values())
-    figure = Figure(figsize=(5 * len(arms), 1.2 + 0.28 * most), layout="constrained")
+    figure = Figure(figsize=(6 * len(arms), 1.2 + 0.3 * most), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(arms), squeeze=False)[0]
     for axes, (arm, rows) in zip(panels, arms.items(), strict=True):
         own = [row for row in rows if row["method"].startswith("the source")]
         methods = sorted((row for row in rows if row not in own), key=lambda row: float(row["bits_per_byte"]))
+        worst = chosen.worst * float(methods[0]["bits_per_byte"])
         for place, row in enumerate(methods):
             for key, colour in (("bits_per_byte", START), ("bits_per_byte_adapted", END)):
-                if row[key] and float(row[key]) <= chosen.worst:
+                if row[key] and float(row[key]) <= worst:
                     axes.plot(float(row[key]), place, "o", color=colour)
         if own:
             axes.axvline(float(own[0]["bits_per_byte"]), color="black", linewidth=0.8, linestyle="--")
-        axes.set_yticks(range(len(methods)), [row["method"] for row in methods], fontsize=7)
+        names = [row["method"] if len(row["method"]) < _LONG else f"{row['method'][:_LONG]}..." for row in methods]
+        axes.set_yticks(range(len(methods)), names, fontsize=7)
         axes.set_ylim(len(methods) - 0.5, -0.5)
         axes.set_title(arm, fontsize=9)
         axes.set_xlabel("bits per byte; dashed: the source, own tokenizer", fontsize=8)
