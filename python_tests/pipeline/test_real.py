@@ -49,7 +49,10 @@ def test_new_rows_are_the_papers(aux, giver, real_data, tmp_path):
     vectors = real_data / "models" / "de-fasttext.bin"
     spec = "donor" if aux == "donor" else f"fasttext:{vectors}"
     output = tmp_path / "out"
-    assert cli.run(["transfer", str(source), str(donor), "--aux", spec, "-o", str(output), "--quiet"]) == 0
+    assert (
+        cli.run(["transfer", str(source), str(donor), "--method", "salt", "--aux", spec, "-o", str(output), "--quiet"])
+        == 0
+    )
 
     plan = TransferPlan.load(output / "salt_plan.safetensors")
     old, new = table_of(source), table_of(output)
