@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from salt_ext.methods import assemble_plan, make_method
+from salt_ext.comparison.chosen import Chosen
+from salt_ext.methods import assemble_plan
 from salt_ext.plan import Provenance
 
 OURS = ["salt:ridge=0.1", "salt:intercept=true", "global", "omp:intercept=true;k=2"]
@@ -23,9 +24,7 @@ def plan_of(label, pair):
     donor[int(material.new[-1])] = 0
     given = replace(material, read_donor=lambda: donor, read_auxiliary=lambda: donor)
     given = replace(given, read_source=lambda: torch.from_numpy(table))
-    name, _, written = label.partition(":")
-    method = make_method(name, dict(pair.split("=") for pair in written.split(";") if pair))
-    combined = method.combine(given)
+    combined = Chosen.of(label).method.combine(given)
     plan = assemble_plan(
         combined, given.anchors, given.target, rows=given.target.size, source_rows=given.source.size, seed=0
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,9 +12,9 @@ from transformers import PreTrainedTokenizerFast
 
 from salt_ext.errors import InputError
 from salt_ext.methods import make_method
-from salt_ext.methods.material import Material
 from salt_ext.methods.tokalign import TokAlign, relative
-from salt_ext.vocab import Vocabulary, match_vocabularies
+
+from .conftest import of_tokenizers
 
 WORDS = 24
 
@@ -39,17 +41,7 @@ def twins(tmp_path):
         lines.append(" ".join(f"{'sx'[int(generator.integers(2))]}{number}" for number in drawn))
     file = tmp_path / "text.txt"
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    old, new = Vocabulary.from_tokenizer(source, name="s"), Vocabulary.from_tokenizer(target, name="t")
-    material = Material(
-        source=old,
-        target=new,
-        anchors=match_vocabularies(old, new),
-        read_donor=lambda: pytest.fail("not needed"),
-        read_auxiliary=lambda: pytest.fail("not needed"),
-        read_source=lambda: pytest.fail("not needed"),
-        source_tokenizer=source,
-        target_tokenizer=target,
-    )
+    material = replace(of_tokenizers(source, target), target_tokenizer=target)
     return material, file
 
 

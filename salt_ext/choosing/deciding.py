@@ -81,7 +81,7 @@ def decide(
     except Exception as error:  # code of a model: it may fail in any way
         return _without_trial(ruled, f"{type(error).__name__}: {brief(error)}")
     finally:
-        trial.close()
+        body.close()
         give_memory_back()
     facts |= trial.facts | {"seconds": round(time.perf_counter() - begun, 2)}
     return _best(replace(ruled, facts=facts, tried=tuple(tried)))

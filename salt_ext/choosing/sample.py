@@ -53,7 +53,7 @@ class Sample:
             held_out,
             training if training is not None and len(training.ids) > context else None,
             len(self.held_out),
-            bytes_per_token=held_out.bytes / int(held_out.counted.sum()),
+            bytes_per_token=_bytes_per_token(held_out),
             bytes_per_source_token=_bytes_per_token(token_stream(pair.source.tokenizer, self.held_out)),
         )
 

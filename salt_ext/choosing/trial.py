@@ -85,10 +85,6 @@ class Trial:
         done = {each.method: each for each in trained}
         return sorted((done.get(each.method, each) for each in tried), key=_quality)
 
-    def close(self) -> None:
-        """Forgets the model."""
-        self.body.close()
-
     @property
     def facts(self) -> dict[str, Any]:
         """For the report: the training, None where there was none."""

@@ -88,15 +88,12 @@ def compare(
     with silent_end():
         from salt_ext.comparison.journal import JOURNAL_FILE
         from salt_ext.comparison.picture import NEEDED, can_draw
-        from salt_ext.comparison.result import make_folder
         from salt_ext.comparison.run import compare as run
         from salt_ext.comparison.table import print_comparison
         from salt_ext.inputs import PairOptions
 
-    if output is not None:
-        make_folder(output, inputs=[*text, *(adapt_text or ()), *((token_map,) if token_map else ())])
-        if not can_draw():
-            complain(NEEDED)
+    if output is not None and not can_draw():
+        complain(NEEDED)
     screen = console(stderr=True)
     try:
         comparison = run(

@@ -98,10 +98,13 @@ def compare(
     chosen = choose_methods(methods)
     _check(adapt=adapt, adapt_text=adapt_text, lr=lr, seeds=seeds, max_bytes=max_bytes, match=match, threads=threads)
     placed = choose_device(device)
-    if output is not None:
-        make_folder(Path(output), inputs=[Path(file) for file in (*text, *adapt_text)])
     begun = time.perf_counter()
     texts = read_texts(text, adapt_text, max_bytes=max_bytes, adapt=adapt)
+    folder = None if output is None else Path(output)
+    if folder is not None:
+        token_map = None if models is None else models.token_map
+        read = (*text, *adapt_text, *(() if token_map is None else (token_map,)))
+        make_folder(folder, inputs=[Path(file) for file in read])
     with cpu_threads(threads), watched(progress) as told:
         clock = Clock(told)
         with clock.step("open the models"):
@@ -120,7 +123,7 @@ def compare(
         inputs = identity(
             pair, texts, aux=aux, match=match, models=models, adaptation=adaptation, dtype=body.dtype, device=placed
         )
-        journal = Journal.open(None if output is None else Path(output), inputs)
+        journal = Journal.open(folder, inputs)
         there = sum(journal.holds(each, seed) for each in chosen for seed in range(seeds))
         pace = Pace(len(chosen) * seeds, there)
         job = Job(chosen, pair, anchors, tables, bench, clock, journal, pace, log or (lambda sentence: None))
@@ -151,8 +154,8 @@ def compare(
     }
     warnings = (*warnings_of(pair, anchors), *encoded.warnings, *tables.warnings, *job.method_warnings(), *job.warnings)
     comparison = Comparison(job.rows(seeds), source_score.bits_per_byte, facts, tuple(dict.fromkeys(warnings)))
-    if output is not None:
-        comparison.write(Path(output))
+    if folder is not None:
+        comparison.write(folder)
         journal.close()
     return comparison
 

@@ -20,6 +20,7 @@ import torch
 import transformers
 
 import salt_ext
+from salt_ext.comparison.chosen import Chosen
 from salt_ext.plan import Provenance
 from salt_ext.textfile import read_lines
 
@@ -74,11 +75,15 @@ def measure(
     own: list[tuple[list[int], dict[int, int]]],
     before: list[torch.Tensor],
 ) -> list[tuple[str, int | str, str]]:
-    name, _, written = method.partition(":")
-    options = dict(pair.split("=", 1) for pair in written.split(";") if pair)
+    made_by = Chosen.of(method).method
     with tempfile.TemporaryDirectory() as folder:
         made = salt_ext.transfer(
-            chosen.source, chosen.donor, Path(folder) / "out", method=name, options=options, progress=False
+            chosen.source,
+            chosen.donor,
+            Path(folder) / "out",
+            method=made_by.info.name,
+            options=vars(made_by),
+            progress=False,
         )
         model = transformers.AutoModelForCausalLM.from_pretrained(made.output, dtype=torch.float32)
         tokenizer = transformers.AutoTokenizer.from_pretrained(made.output)
