@@ -51,10 +51,9 @@ def test_memory_growth_is_the_peak_of_what_is_allocated_and_freed_again(make):
 def test_memory_growth_starts_anew_each_time():
     with memory_growth() as large, Reclaimed() as from_large:
         np.ones(100 * MEGABYTE, dtype=np.uint8)
-    with memory_growth() as small, Reclaimed() as from_small:
-        # A mapping of its own: of an array the allocator may have a part in memory already.
-        with mmap.mmap(-1, 10 * MEGABYTE) as block:
-            block.write(b"x" * len(block))
+    # A mapping of its own: of an array the allocator may have a part in memory already.
+    with memory_growth() as small, Reclaimed() as from_small, mmap.mmap(-1, 10 * MEGABYTE) as block:
+        block.write(b"x" * len(block))
     assert large.bytes + from_large.bytes > 95 * MEGABYTE
     assert small.bytes + from_small.bytes > 9 * MEGABYTE
     assert small.bytes < 30 * MEGABYTE
