@@ -68,7 +68,7 @@ def environment_with(package: Path) -> dict[str, str]:
 
 
 def check_package(package: Path, environment: dict[str, str]) -> None:
-    script = "import salt_ext._loader as loader; print(loader.find_library('libsalt_ops.so'))"
+    script = "import salt_ext.ops.loader as loader; print(loader.find_library('libsalt_ops.so'))"
     found = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     library = found.stdout.strip()
     if Path(library).parent != package / "salt_ext":

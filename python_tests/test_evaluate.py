@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from salt_ext.errors import InputError
-from salt_ext.evaluate import adapt, bits_per_byte, measure, token_stream
+from salt_ext.evaluation.text import adapt, bits_per_byte, measure, token_stream
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from salt_ext.jsontext import json_text, read_json
+from salt_ext.files.json_text import json_text, read_json
 
 
 def nested(depth: int) -> str:

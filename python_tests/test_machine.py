@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from salt_ext.machine import memory_growth
+from salt_ext.runtime.machine import memory_growth
 
 MEGABYTE = 1 << 20
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from salt_ext.errors import InputError, OutputError
-from salt_ext.outputs import check_output_file, write_anew
-from salt_ext.paths import expanded, require_plain_files, require_regular
-from salt_ext.textfile import read_lines
+from salt_ext.files.output_file import check_output_file, write_anew
+from salt_ext.files.paths import expanded, require_plain_files, require_regular
+from salt_ext.files.text_lines import read_lines
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes, devices and links of a POSIX system")
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from salt_ext.pair.table_facts import TableFacts, examine_table
+from salt_ext.pipeline.start_warnings import _sums, start_warnings
 from salt_ext.plan import LowRank, Provenance, TransferPlan
-from salt_ext.start_warnings import _sums, start_warnings
-from salt_ext.tables import TableFacts, examine_table
 
 COPIED, NEW = 40, 20
 SOUND = torch.full((NEW, 3), 1 / 3)

@@ -10,14 +10,13 @@ import importlib
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from salt_ext.interruption import end_silently, is_own_program
+from salt_ext.runtime.interruption import end_silently, is_own_program
 
 if is_own_program():
     end_silently()  # until a command's work begins: torch alone takes seconds to import
 
-from salt_ext import _loader as _loader  # first: it registers the operators that everything else calls
 from salt_ext import ops
-from salt_ext._loader import Backend, backends
+from salt_ext.ops.loader import Backend, backends  # registers the operators
 
 if TYPE_CHECKING:
     from salt_ext.comparison.result import Comparison

@@ -1,4 +1,4 @@
-// Errors about user input. The tag lets salt_ext/ops.py recognise them and raise ValueError, because the Python type of
+// Errors about user input. The tag lets salt_ext/ops/operators.py recognise them and raise ValueError, because the Python type of
 // a C++ exception differs between torch versions. Every message reads "argument: found ..., expected ...".
 #pragma once
 

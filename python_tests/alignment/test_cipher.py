@@ -19,7 +19,7 @@ from salt_ext.alignment import (
     token_counts,
     write_table,
 )
-from salt_ext.alignment.rows import trans_tokenization
+from salt_ext.methods.alignment_rows import trans_tokenization
 from salt_ext.vocab import match_vocabularies
 
 from .conftest import ENGLISH, opened

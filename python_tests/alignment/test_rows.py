@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from salt_ext.alignment import AlignmentTable, TokenCounts
-from salt_ext.alignment.rows import trans_tokenization
 from salt_ext.errors import InputError
 from salt_ext.methods import assemble_plan
+from salt_ext.methods.alignment_rows import trans_tokenization
 from salt_ext.vocab import Form, Vocabulary, match_vocabularies
 
 
@@ -95,7 +95,7 @@ def test_blocks_of_the_smoothing_do_not_show(monkeypatch):
     tokens = [" Haus", "boot", " Hausboot", " Hausbau", " H", "bo"]
     counts = [(" Haus", " house", 30), (" Haus", "s", 10), ("boot", " dog", 10), ("boot", " run", 20)]
     whole = rows(tokens, counts)[0]
-    monkeypatch.setattr("salt_ext.alignment.rows._BLOCK", 1)
+    monkeypatch.setattr("salt_ext.methods.alignment_rows._BLOCK", 1)
     assert rows(tokens, counts)[0] == whole
 
 

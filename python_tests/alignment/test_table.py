@@ -138,7 +138,7 @@ def test_texts_that_do_not_fit(tmp_path):
 
 
 def test_a_target_whose_ids_changed_places(table):
-    """Of a model that counts positions from its padding token's id, see `salt_ext.protocol.places`."""
+    """Of a model that counts positions from its padding token's id, see `salt_ext.tokenizer.places`."""
     after = vocabulary(["<pad>", "\u2028", 'say "ja"', "Haus", "<mask>"], "target")
     with pytest.raises(InputError, match="another target tokenizer"):
         table.require(SOURCE, after)

@@ -12,7 +12,8 @@ import torch
 from stages import arrays
 from torch import Tensor
 
-from salt_ext import ops, reference
+from salt_ext import ops
+from salt_ext.ops import reference
 
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
 

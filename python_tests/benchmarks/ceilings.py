@@ -20,7 +20,8 @@ import torch
 from stages import arrays
 from torch import Tensor
 
-from salt_ext import _loader, ops
+from salt_ext import ops
+from salt_ext.ops import loader as _loader
 
 
 def _library() -> ctypes.CDLL:

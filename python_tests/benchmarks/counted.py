@@ -23,7 +23,8 @@ import torch
 from floors import tomllib
 from stages import arrays
 
-from salt_ext import _loader, ops
+from salt_ext import ops
+from salt_ext.ops import loader as _loader
 
 BUDGETS = Path(__file__).with_name("instructions.toml")
 INSTRUCTION_SETS = ("portable", "avx2")

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from salt_ext import _loader
+from salt_ext.ops import loader as _loader
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -35,9 +35,9 @@ from stages import arrays
 from torch import Tensor
 from words import made_words, trained_tokenizer
 
-from salt_ext import _loader
 from salt_ext.alignment import AlignmentTable, TokenCounts, write_table
 from salt_ext.methods import Material, make_method
+from salt_ext.ops import loader as _loader
 from salt_ext.vectors import look_up, open_vectors
 from salt_ext.vocab import Anchors, Form, Vocabulary
 

@@ -29,7 +29,8 @@ from stages import arrays, literal_regression, literal_sparsemax
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from salt_ext import _loader, ops
+from salt_ext import ops
+from salt_ext.ops import loader as _loader
 
 
 @dataclass(frozen=True)

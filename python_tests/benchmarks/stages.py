@@ -22,7 +22,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from salt_ext import _loader, ops
+from salt_ext import ops
+from salt_ext.ops import loader as _loader
 
 T = TypeVar("T")
 

@@ -19,8 +19,8 @@ from salt_ext.checkpoint import Checkpoint
 from salt_ext.checkpoint.limits import TooLargeError, bounded_building
 from salt_ext.comparison.body import Body
 from salt_ext.errors import InputError
-from salt_ext.evaluate import TokenStream
-from salt_ext.forward import forward_check
+from salt_ext.evaluation.text import TokenStream
+from salt_ext.verification.forward import forward_check
 
 _SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 

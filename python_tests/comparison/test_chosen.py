@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from salt_ext.comparison.chosen import choose_methods
+from salt_ext.comparison.method_spec import choose_methods
 from salt_ext.errors import InputError
+from salt_ext.methods.controls.mean import Mean
+from salt_ext.methods.controls.random import Random
 from salt_ext.methods.focus import Focus
-from salt_ext.methods.mean import Mean
-from salt_ext.methods.random import Random
-from salt_ext.methods.salt import Salt
+from salt_ext.methods.salt.salt import Salt
 
 
 def test_options_and_controls():

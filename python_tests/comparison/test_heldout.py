@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from salt_ext.comparison.chosen import Chosen
 from salt_ext.comparison.heldout import FOLDS, choose_folds, held_out_score, score_rows
+from salt_ext.comparison.method_spec import Chosen
 from salt_ext.errors import InputError
 from salt_ext.methods import Combinations, Material, MethodInfo
+from salt_ext.methods.controls.mean import Mean
+from salt_ext.methods.controls.random import Random
 from salt_ext.methods.focus import Focus
-from salt_ext.methods.mean import Mean
-from salt_ext.methods.random import Random
-from salt_ext.methods.salt import Salt
+from salt_ext.methods.salt.salt import Salt
 from salt_ext.plan import Provenance
 from salt_ext.vocab import Anchors, Form, Vocabulary
 

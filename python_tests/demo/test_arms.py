@@ -6,7 +6,7 @@ import torch
 
 from salt_ext.demo.arms import Outcome, control_plan
 from salt_ext.demo.table import markdown_table
-from salt_ext.evaluate import TextScore
+from salt_ext.evaluation.text import TextScore
 from salt_ext.plan import Provenance, TransferPlan
 
 

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from salt_ext.methods import Combinations, Material, assemble_plan
-from salt_ext.methods.prior import Prior
+from salt_ext.methods.salt.prior import Prior
 from salt_ext.vocab import Anchors, Form, Vocabulary, match_vocabularies
 
 Array = npt.NDArray[Any]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from salt_ext.methods import affine_map
+from salt_ext.methods.core import affine_map
 
 # One anchor is its own mean: with an intercept nothing is left for a ridge to be relative to.
 FITS = [(shape, intercept) for shape in [(400, 30), (30, 400), (60, 60)] for intercept in (False, True)]

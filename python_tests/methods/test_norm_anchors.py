@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from salt_ext.methods import assemble_plan, make_method
-from salt_ext.methods.norm_anchors import norm_parts, script_of
+from salt_ext.methods.core.norm_anchors import norm_parts, script_of
 from salt_ext.plan import Norms, Provenance
 from salt_ext.vocab import Form
 

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from salt_ext.errors import InputError
 from salt_ext.methods import make_method, method_class, method_names
-from salt_ext.methods.listing import print_methods
-from salt_ext.methods.registry import GROUP
+from salt_ext.methods.core.listing import print_methods
+from salt_ext.methods.core.registry import GROUP
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from salt_ext.comparison.chosen import Chosen
+from salt_ext.comparison.method_spec import Chosen
 from salt_ext.methods import assemble_plan
 from salt_ext.plan import Provenance
 

@@ -10,8 +10,8 @@ import torch
 
 from salt_ext.errors import InputError
 from salt_ext.methods import assemble_plan, make_method
-from salt_ext.methods.frequencies import token_counts
-from salt_ext.methods.salt import Salt
+from salt_ext.methods.salt.frequencies import token_counts
+from salt_ext.methods.salt.salt import Salt
 from salt_ext.plan import HeadBias, Norms
 
 

@@ -10,7 +10,7 @@ import torch
 
 from salt_ext.errors import InputError
 from salt_ext.methods import Combinations, Material, assemble_plan, make_method
-from salt_ext.methods.salt import Salt
+from salt_ext.methods.salt.salt import Salt
 from salt_ext.plan import Norms, Provenance
 from salt_ext.vocab import Anchors, Form, Vocabulary
 

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from salt_ext.errors import InputError
-from salt_ext.methods import Material, affine_map
-from salt_ext.methods.anchor_quality import false_friends, undertrained, without_doubtful_anchors
-from salt_ext.methods.cross_validation import FOLDS, centred_cosines, cross_validate, held_out_anchors
-from salt_ext.methods.salt import Salt
-from salt_ext.methods.supports import find_support
+from salt_ext.methods import Material
+from salt_ext.methods.core import affine_map
+from salt_ext.methods.core.anchor_filters import false_friends, undertrained, without_doubtful_anchors
+from salt_ext.methods.core.cross_validation import FOLDS, centred_cosines, cross_validate, held_out_anchors
+from salt_ext.methods.salt.salt import Salt
+from salt_ext.methods.salt.supports import find_support
 from salt_ext.vocab import Anchors, Form, Vocabulary
 
 

@@ -10,8 +10,8 @@ import torch
 
 from salt_ext.errors import InputError
 from salt_ext.methods import make_method
-from salt_ext.methods.prior import Prior
-from salt_ext.methods.salt_plus import SaltPlus
+from salt_ext.methods.salt.prior import Prior
+from salt_ext.methods.salt.salt_plus import SaltPlus
 from salt_ext.plan import Provenance
 
 from .conftest import Array, World, close, make_anchors, random_guesses, sparse

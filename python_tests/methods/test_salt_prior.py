@@ -11,9 +11,9 @@ import torch
 from salt_ext.alignment import AlignmentTable, TokenCounts, write_table
 from salt_ext.errors import InputError
 from salt_ext.methods import make_method
-from salt_ext.methods.cross_validation import GRIDS
-from salt_ext.methods.prior import Prior, _cut_in_two
-from salt_ext.methods.salt import Salt
+from salt_ext.methods.core.cross_validation import GRIDS
+from salt_ext.methods.salt.prior import Prior, _cut_in_two
+from salt_ext.methods.salt.salt import Salt
 from salt_ext.vocab import Form
 
 from .conftest import World, close, make_anchors, make_vocabulary, random_guesses, sparse
@@ -41,7 +41,7 @@ def local_weights(world: World, ridge: float) -> np.ndarray:
 @pytest.mark.parametrize("block", [5, 2048])
 @pytest.mark.parametrize("global_ridge", [None, 0.5])
 def test_rows_are_guesses_corrected_by_the_anchors(scene, global_ridge, block, monkeypatch):
-    monkeypatch.setattr("salt_ext.methods.prior._BLOCK", block)
+    monkeypatch.setattr("salt_ext.methods.salt.prior._BLOCK", block)
     world, guesses = scene
     method = Salt(temperature=1e4, ridge=0.3, global_ridge=global_ridge)
     made = world.rows(method.rows_of(world.material(), sparse(guesses)))

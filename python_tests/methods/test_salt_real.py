@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from salt_ext.inputs import match_pair, open_pair
-from salt_ext.materials import PairTables
 from salt_ext.methods import Material, assemble_plan, make_method
-from salt_ext.methods.anchor_quality import undertrained
-from salt_ext.progress import Clock
+from salt_ext.methods.core.anchor_filters import undertrained
+from salt_ext.pair.pair import match_pair, open_pair
+from salt_ext.pair.tables import PairTables
+from salt_ext.runtime.progress import Clock
 from salt_ext.vectors import open_vectors
 
 

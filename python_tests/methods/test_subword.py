@@ -9,7 +9,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from salt_ext.errors import InputError
-from salt_ext.methods.piece_weights import characters_of, piece_weights
+from salt_ext.methods.core.piece_weights import characters_of, piece_weights
 from salt_ext.methods.subword import Subword
 from salt_ext.vocab import Form
 

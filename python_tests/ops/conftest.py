@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from salt_ext import _loader, backends
+from salt_ext import backends
+from salt_ext.ops import loader as _loader
 
 CUDA = "cuda"
 # The CUDA kernels have taken the place of the CPU's (cuda_on_cpu/emulator.cpp); tensors say that they lie on CUDA.

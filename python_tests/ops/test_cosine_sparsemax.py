@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from salt_ext import ops, reference
+from salt_ext import ops
+from salt_ext.ops import reference
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 # Half a unit in the last place of the largest weight, 1: the values' own rounding is all that may differ.

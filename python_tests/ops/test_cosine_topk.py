@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from salt_ext import ops, reference
+from salt_ext import ops
+from salt_ext.ops import reference
 
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-14, torch.float16: 6e-4, torch.bfloat16: 5e-3}
 

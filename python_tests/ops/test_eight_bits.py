@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from salt_ext import _loader, ops
+from salt_ext import ops
+from salt_ext.ops import loader as _loader
 
 pytestmark = [
     pytest.mark.cpu,

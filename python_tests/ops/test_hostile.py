@@ -19,7 +19,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from salt_ext import _loader, ops, reference
+from salt_ext import ops
+from salt_ext.ops import loader as _loader
+from salt_ext.ops import reference
 
 FLOATS = [torch.float32, torch.float32, torch.float64, torch.float16, torch.bfloat16]
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 8e-3, torch.bfloat16: 4e-2}

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from salt_ext import ops, reference
+from salt_ext import ops
+from salt_ext.ops import reference
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10, torch.float16: 2e-3, torch.bfloat16: 1e-2}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from salt_ext import ops, reference
+from salt_ext import ops
+from salt_ext.ops import reference
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10, torch.float16: 2e-3, torch.bfloat16: 1e-2}
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from salt_ext import ops, reference
+from salt_ext import ops
+from salt_ext.ops import reference
 
 SIZES = (0, 1, 2)
 

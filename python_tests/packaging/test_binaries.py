@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from salt_ext import _loader
-from salt_ext._loader import find_library
+from salt_ext.ops import loader as _loader
+from salt_ext.ops.loader import find_library
 
 # glibc, libm, libstdc++, libgcc_s and libgomp version every symbol they offer.
 SYSTEM = re.compile(r"@{1,2}(GLIBC|GLIBCXX|CXXABI|GCC|GOMP|OMP|LIBC)_")

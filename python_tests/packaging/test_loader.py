@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import salt_ext
-from salt_ext import _loader
+from salt_ext.ops import loader as _loader
 
 
 def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:

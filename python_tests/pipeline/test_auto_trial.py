@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 from salt_ext.choosing import Decision, Tried, deciding
 from salt_ext.choosing.trial import Trial
-from salt_ext.measuring import StoppedError
-from salt_ext.progress import Clock
+from salt_ext.evaluation.measuring import StoppedError
+from salt_ext.runtime.progress import Clock
 
 RULED = "salt-plus"
 

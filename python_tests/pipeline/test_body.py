@@ -13,13 +13,13 @@ import salt_ext
 from salt_ext.comparison import body as module
 from salt_ext.comparison import slots
 from salt_ext.comparison.body import Body
-from salt_ext.comparison.chosen import choose_methods
+from salt_ext.comparison.method_spec import choose_methods
 from salt_ext.errors import InputError
-from salt_ext.evaluate import token_stream
-from salt_ext.inputs import match_pair, moved_rows, open_pair
-from salt_ext.materials import PairTables
-from salt_ext.measuring import StoppedError
-from salt_ext.progress import Clock
+from salt_ext.evaluation.measuring import StoppedError
+from salt_ext.evaluation.text import token_stream
+from salt_ext.pair.pair import match_pair, moved_rows, open_pair
+from salt_ext.pair.tables import PairTables
+from salt_ext.runtime.progress import Clock
 from salt_ext.vocab import load_tokenizer
 
 from .conftest import ONLY_TARGET, SHARED, text_of

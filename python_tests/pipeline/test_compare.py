@@ -11,8 +11,8 @@ import transformers
 import salt_ext
 from salt_ext import cli
 from salt_ext.errors import InputError
-from salt_ext.evaluate import measure_stream, token_stream
-from salt_ext.inputs import PairOptions
+from salt_ext.evaluation.text import measure_stream, token_stream
+from salt_ext.pair.pair import PairOptions
 from salt_ext.vocab import load_tokenizer
 
 from .conftest import ONLY_TARGET, SHARED, save_model, text_of
@@ -126,7 +126,7 @@ def test_text_is_encoded_once(source, donor, texts, monkeypatch):
     calls = []
     encode = module.token_stream
     monkeypatch.setattr(module, "token_stream", lambda *given: calls.append(1) or encode(*given))
-    monkeypatch.setattr("salt_ext.evaluate.token_stream", lambda *given: pytest.fail("encoded again"))
+    monkeypatch.setattr("salt_ext.evaluation.text.token_stream", lambda *given: pytest.fail("encoded again"))
     salt_ext.compare(source, donor, "focus", text=[texts[0]], adapt=STEP, adapt_text=[texts[1]])
     assert len(calls) == 3  # held out by both tokenizers, training by the new one
 

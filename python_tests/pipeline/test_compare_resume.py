@@ -8,9 +8,9 @@ import pytest
 
 import salt_ext
 from salt_ext import cli
+from salt_ext.comparison.evaluator import Bench
 from salt_ext.comparison.journal import JOURNAL_FILE, Journal, Result
 from salt_ext.comparison.pace import Pace
-from salt_ext.comparison.quality import Bench
 from salt_ext.errors import InputError, OutputError
 
 from .conftest import ONLY_TARGET, SHARED, text_of

@@ -9,11 +9,13 @@ import torch
 from safetensors.torch import load_file
 
 import salt_ext
-from salt_ext import _loader, cli, device, ops
-from salt_ext.device import CPU, Placement, choose_device, move_used_rows
+from salt_ext import cli, ops
 from salt_ext.errors import InputError
-from salt_ext.methods import neighbours as method
+from salt_ext.methods.core import neighbours as method
+from salt_ext.ops import loader as _loader
 from salt_ext.plan import TransferPlan
+from salt_ext.runtime import device
+from salt_ext.runtime.device import CPU, Placement, choose_device, move_used_rows
 
 GIB = 1 << 30
 

@@ -104,7 +104,7 @@ def test_an_interruption_of_the_work(monkeypatch, capsys, source, donor, tmp_pat
     def interrupted(*_: object, **__: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr("salt_ext.job.verify_output", interrupted)
+    monkeypatch.setattr("salt_ext.pipeline.run.verify_output", interrupted)
     assert cli.run(["transfer", str(source), str(donor), "-o", str(tmp_path / "out")]) in (1, 130)
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -116,7 +116,7 @@ def test_a_fault_of_our_own(monkeypatch, capsys):
     def faulty(console: object) -> None:
         raise ZeroDivisionError("a\x1b[31m\nb")
 
-    monkeypatch.setattr("salt_ext.methods.listing.print_methods", faulty)
+    monkeypatch.setattr("salt_ext.methods.core.listing.print_methods", faulty)
     assert cli.run(["methods"]) == 3
     printed = capsys.readouterr().err
     assert printed.startswith("salt-ext: a fault that nobody foresaw, ZeroDivisionError: a\\x1b[31m b; ")
@@ -142,7 +142,7 @@ def test_whatever_is_raised(error, code, says, monkeypatch, capsys):
     def failing(console: object) -> None:
         raise error
 
-    monkeypatch.setattr("salt_ext.methods.listing.print_methods", failing)
+    monkeypatch.setattr("salt_ext.methods.core.listing.print_methods", failing)
     assert cli.run(["methods"]) == code
     assert says in capsys.readouterr().err
 
@@ -262,14 +262,14 @@ def test_a_path_can_be_copied(moved, monkeypatch, capsys, source, donor, tmp_pat
 
 def test_the_peak_includes_the_check(monkeypatch, source, donor, tmp_path):
     held: list[torch.Tensor] = []
-    verify = salt_ext.job.verify_output
+    verify = salt_ext.pipeline.run.verify_output
 
     def heavy(*arguments: object, **options: object) -> object:
-        held.append(torch.ones(salt_ext.job.peak_memory() // 4 + (300 << 20 >> 2)))
+        held.append(torch.ones(salt_ext.pipeline.run.peak_memory() // 4 + (300 << 20 >> 2)))
         held.clear()
         return verify(*arguments, **options)
 
-    monkeypatch.setattr("salt_ext.job.verify_output", heavy)
+    monkeypatch.setattr("salt_ext.pipeline.run.verify_output", heavy)
     report = salt_ext.transfer(source, donor, tmp_path / "out").report
     assert report["peak_memory_bytes"] >= report["peak_memory_before_check_bytes"] + (250 << 20)
 

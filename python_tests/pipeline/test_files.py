@@ -16,8 +16,9 @@ import transformers
 from safetensors.torch import load_file
 
 import salt_ext
-from salt_ext import cli, inspection, pipeline
+from salt_ext import cli
 from salt_ext.errors import OutputError
+from salt_ext.pipeline import inspection
 from salt_ext.plan import TransferPlan
 
 from .conftest import ONLY_TARGET, SHARED, text_of
@@ -251,7 +252,7 @@ def test_models_that_lead_nowhere(source, donor, tmp_path, monkeypatch, capsys, 
 
 
 def test_outputs_that_cannot_be_are_refused_before_the_work(source, donor, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(pipeline.Job, "run", lambda *_, **__: pytest.fail("it began to work"))
+    monkeypatch.setattr("salt_ext.pipeline.run.Job.run", lambda *_, **__: pytest.fail("it began to work"))
     (tmp_path / "loop").symlink_to("loop")
     for name in ("loop", "x" * 256, "loop/out", "~no-such-user-here/out"):
         output = tmp_path / name if name[0] != "~" else name

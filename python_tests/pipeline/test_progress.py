@@ -13,7 +13,7 @@ from rich.console import Console
 
 import salt_ext
 from salt_ext.errors import InputError
-from salt_ext.progress import Clock, terminal_bars, watched
+from salt_ext.runtime.progress import Clock, terminal_bars, watched
 
 
 def test_nested_steps_share_the_time():

@@ -8,7 +8,7 @@ import torch
 
 from salt_ext.errors import InputError
 from salt_ext.methods import Combinations, Material, assemble_plan
-from salt_ext.methods.salt import Salt
+from salt_ext.methods.salt.salt import Salt
 from salt_ext.plan import Provenance, TransferPlan
 from salt_ext.vocab import Anchors, Form, Vocabulary
 

@@ -16,10 +16,10 @@ from tokenizers import AddedToken, Tokenizer
 import salt_ext
 from salt_ext import cli
 from salt_ext.errors import InputError
-from salt_ext.inputs import PairOptions, open_pair
-from salt_ext.inspection import inspect
-from salt_ext.materials import PairTables
-from salt_ext.progress import Clock
+from salt_ext.pair.pair import PairOptions, open_pair
+from salt_ext.pair.tables import PairTables
+from salt_ext.pipeline.inspection import inspect
+from salt_ext.runtime.progress import Clock
 
 from .conftest import SHARED, byte_level, save_model, text_of
 

@@ -14,10 +14,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 import salt_ext
 from salt_ext import cli
 from salt_ext.errors import InputError
-from salt_ext.inputs import PairOptions
-from salt_ext.inspection import inspect
 from salt_ext.methods import method_names
-from salt_ext.methods.registry import method_class
+from salt_ext.methods.core.registry import method_class
+from salt_ext.pair.pair import PairOptions
+from salt_ext.pipeline.inspection import inspect
 from salt_ext.plan import Provenance
 
 from .conftest import ONLY_TARGET, SHARED, text_of
@@ -92,7 +92,7 @@ def test_salt_regresses_on_the_vectors(source, alone, target_tokenizer, source_t
 
 @pytest.mark.parametrize("method", ["salt", "focus", "global"])
 def test_refused_before_any_table_is_read(method, source, alone, text, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("salt_ext.job._examine_source", lambda *given: pytest.fail("read"))
+    monkeypatch.setattr("salt_ext.pipeline.run._examine_source", lambda *given: pytest.fail("read"))
     assert cli.run(["transfer", str(source), str(alone), "-o", str(tmp_path / "out"), "--method", method]) == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1

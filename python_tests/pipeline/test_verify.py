@@ -16,7 +16,7 @@ import salt_ext
 from salt_ext.checkpoint import Checkpoint
 from salt_ext.errors import OutputError
 from salt_ext.plan import Provenance, TransferPlan
-from salt_ext.verify import verify_output
+from salt_ext.verification.folder import verify_output
 from salt_ext.vocab import load_tokenizer
 
 

@@ -17,7 +17,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from salt_ext.errors import OutputError
-from salt_ext.forward import forward_check
+from salt_ext.verification.forward import forward_check
 
 OLD, NEW = 70, 96
 PLENTY = 1 << 30

@@ -30,7 +30,7 @@ from salt_ext.checkpoint.pickled import read_pickled
 from salt_ext.checkpoint.reading import read_tensor
 from salt_ext.errors import InputError
 from salt_ext.plan import TransferPlan
-from salt_ext.protocol import build_target, load_token_map, translated_configs
+from salt_ext.tokenizer import build_target, load_token_map, translated_configs
 from salt_ext.vectors import open_vectors
 from salt_ext.vocab import Vocabulary, load_tokenizer
 

@@ -21,19 +21,29 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from salt_ext import printing
 from salt_ext.alignment.job import AlignReport, print_report
 from salt_ext.comparison.result import Comparison, Row
 from salt_ext.comparison.table import html_comparison, print_comparison
 from salt_ext.demo.table import rich_table
+from salt_ext.display import printing
+from salt_ext.display.notebook import html_table
+from salt_ext.display.printing import (
+    PlainTable,
+    complain,
+    console,
+    last_words,
+    prepare_streams,
+    printable,
+    quoted,
+    say,
+    warn,
+)
 from salt_ext.errors import OutputError
-from salt_ext.explanation import Explanation, print_explanations
-from salt_ext.inspection import Inspection, print_inspection
-from salt_ext.notebook import html_table
+from salt_ext.pipeline.explanation import Explanation, print_explanations
+from salt_ext.pipeline.inspection import Inspection, print_inspection
+from salt_ext.pipeline.summary import html_summary, print_summary
 from salt_ext.plan import Provenance
-from salt_ext.printing import PlainTable, complain, console, last_words, prepare_streams, printable, quoted, say, warn
-from salt_ext.progress import terminal_bars
-from salt_ext.summary import html_summary, print_summary
+from salt_ext.runtime.progress import terminal_bars
 
 HOSTILE = [
     "[/INST]",

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from salt_ext.errors import InputError
-from salt_ext.protocol import build_target
+from salt_ext.tokenizer import build_target
 from salt_ext.vectors.pieces import rows_for
 from salt_ext.vocab import Vocabulary, load_tokenizer
 

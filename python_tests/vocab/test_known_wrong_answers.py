@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from salt_ext.protocol import build_target
+from salt_ext.tokenizer import build_target
 from salt_ext.vocab import match_vocabularies
 
 

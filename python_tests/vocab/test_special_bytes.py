@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from salt_ext.protocol import build_target
+from salt_ext.tokenizer import build_target
 from salt_ext.vocab import Vocabulary, match_vocabularies
 
 PIECES = [f"<0x{byte:02X}>" for byte in range(256)]

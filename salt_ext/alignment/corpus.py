@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from salt_ext.errors import InputError
-from salt_ext.paths import expanded, require_regular
+from salt_ext.files.paths import expanded, require_regular
 
 # No sentence is this long, and a pair of such lines costs the product of their lengths: they are read as blank.
 LONGEST_LINE = 5_000

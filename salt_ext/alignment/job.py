@@ -28,16 +28,16 @@ from salt_ext.alignment import (
 from salt_ext.alignment.corpus import LONGEST_LINE
 from salt_ext.alignment.direction import looks_swapped
 from salt_ext.alignment.lexicon import Side, lexicon_counts
-from salt_ext.alignment.rows import trans_tokenization
 from salt_ext.alignment.units import Unit
+from salt_ext.display.printing import PlainTable, say, warn
 from salt_ext.errors import InputError, OutputError
-from salt_ext.jsontext import json_text
-from salt_ext.machine import peak_memory
-from salt_ext.outputs import check_output_file, write_anew
-from salt_ext.paths import is_stream
-from salt_ext.printing import PlainTable, say, warn
-from salt_ext.progress import Clock, Watching, watched
-from salt_ext.protocol import build_target
+from salt_ext.files.json_text import json_text
+from salt_ext.files.output_file import check_output_file, write_anew
+from salt_ext.files.paths import is_stream
+from salt_ext.methods.alignment_rows import trans_tokenization
+from salt_ext.runtime.machine import peak_memory
+from salt_ext.runtime.progress import Clock, Watching, watched
+from salt_ext.tokenizer import build_target
 from salt_ext.vocab import Vocabulary, encode_lines, load_tokenizer, match_vocabularies
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from salt_ext.alignment.corpus import read_lines
 from salt_ext.alignment.counts import WordCounts
 from salt_ext.alignment.units import UnitText
 from salt_ext.errors import InputError
-from salt_ext.outputs import write_anew
+from salt_ext.files.output_file import write_anew
 
 _LINE = re.compile(r"(?:\d{1,9}-\d{1,9}(?:\s+|$))*")
 _SEPARATOR = "|||"

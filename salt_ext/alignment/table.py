@@ -18,7 +18,7 @@ import numpy as np
 from salt_ext.alignment.corpus import read_lines
 from salt_ext.alignment.counts import TokenCounts, merged
 from salt_ext.errors import InputError
-from salt_ext.outputs import write_anew
+from salt_ext.files.output_file import write_anew
 from salt_ext.vocab import Vocabulary
 
 _COLUMNS = "target_id\ttarget\tsource_id\tsource\tcount"

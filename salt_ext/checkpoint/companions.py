@@ -9,8 +9,8 @@ from pathlib import Path
 
 from salt_ext.checkpoint.model_code import model_code
 from salt_ext.checkpoint.names import OWN_FILES, is_needed, is_readme, is_tokenizer, is_weights
+from salt_ext.display.listing import listed
 from salt_ext.errors import InputError
-from salt_ext.listing import listed
 
 ADAPTER_FILE = "adapter_config.json"
 

@@ -13,9 +13,9 @@ from salt_ext.checkpoint.layout import INDEX_FILE, PICKLED_INDEX_FILE, read_inde
 from salt_ext.checkpoint.model_code import model_code
 from salt_ext.checkpoint.names import OWN_FILES, REPORT_FILE, is_needed, is_readme, is_tokenizer, is_weights
 from salt_ext.checkpoint.staging import staging_folder
+from salt_ext.display.listing import listed
 from salt_ext.errors import InputError, OutputError
-from salt_ext.listing import listed
-from salt_ext.paths import expanded
+from salt_ext.files.paths import expanded
 
 # No name that is written into the folder makes a path longer than this one.
 _LONGEST_INSIDE = Path("x" * 100, "x" * 100)

@@ -18,7 +18,7 @@ from salt_ext.checkpoint.pickled import read_pickled
 from salt_ext.checkpoint.reading import read_rows, read_tensor
 from salt_ext.checkpoint.tensors import ModelOptions, Skeleton, VocabularyTensors, input_key, open_skeleton
 from salt_ext.errors import InputError
-from salt_ext.paths import require_regular
+from salt_ext.files.paths import require_regular
 
 _NO_OPTIONS = ModelOptions()
 

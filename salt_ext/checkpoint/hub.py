@@ -12,7 +12,7 @@ import huggingface_hub
 
 from salt_ext.checkpoint.layout import INDEX_FILE, PICKLED_FILE, PICKLED_INDEX_FILE, SINGLE_FILE, read_index
 from salt_ext.errors import InputError
-from salt_ext.paths import expanded, require_plain_files
+from salt_ext.files.paths import expanded, require_plain_files
 
 # Configuration, tokenizer, indices and licence; never nested folders.
 _SMALL = ["*.json", "*.model", "*.txt", "*.jinja", "*.tiktoken", "*.spm", "LICENSE*", "NOTICE*", "USE_POLICY*"]

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from salt_ext.checkpoint.limits import check_counts
+from salt_ext.display.listing import listed
 from salt_ext.errors import InputError, brief
-from salt_ext.jsontext import read_json
-from salt_ext.listing import listed
-from salt_ext.paths import require_regular
+from salt_ext.files.json_text import read_json
+from salt_ext.files.paths import require_regular
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"

@@ -21,7 +21,7 @@ from salt_ext.checkpoint.output_files import OutputFile, check_write, output_fil
 from salt_ext.checkpoint.reading import CHUNK, byte_view, chunks
 from salt_ext.checkpoint.staging import staged_folder
 from salt_ext.errors import InputError, OutputError, brief
-from salt_ext.jsontext import json_text
+from salt_ext.files.json_text import json_text
 
 # Tokenizer, configurations, plan and report; the plan of a large vocabulary dominates.
 _ALLOWANCE = 64 << 20

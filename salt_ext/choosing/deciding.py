@@ -14,15 +14,15 @@ from salt_ext.choosing.rule import CONTROL, candidates, rule
 from salt_ext.choosing.sample import Sample, Streams
 from salt_ext.choosing.trial import Trial
 from salt_ext.comparison.body import Body
-from salt_ext.comparison.chosen import Chosen
+from salt_ext.comparison.method_spec import Chosen
 from salt_ext.comparison.opening import LONGEST_CONTEXT
-from salt_ext.device import free_memory
 from salt_ext.errors import InputError, brief
-from salt_ext.inputs import Pair
-from salt_ext.machine import available_memory, give_memory_back
 from salt_ext.methods import Material
-from salt_ext.methods.neighbours import MINIMUM_KEYS, too_few
-from salt_ext.progress import Clock
+from salt_ext.methods.core.neighbours import MINIMUM_KEYS, too_few
+from salt_ext.pair.pair import Pair
+from salt_ext.runtime.device import free_memory
+from salt_ext.runtime.machine import available_memory, give_memory_back
+from salt_ext.runtime.progress import Clock
 
 # Of the memory that is there; the rest is for the logits and for whoever else runs.
 _SHARE_OF_MEMORY = 0.8

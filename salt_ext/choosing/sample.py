@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from salt_ext.errors import InputError
-from salt_ext.inputs import Pair
-from salt_ext.streams import TokenStream, token_stream
-from salt_ext.textfile import read_lines
+from salt_ext.evaluation.token_stream import TokenStream, token_stream
+from salt_ext.files.text_lines import read_lines
+from salt_ext.pair.pair import Pair
 
 # Of each file: more would not change what is found.
 _MOST_BYTES = 4 << 20

@@ -17,12 +17,12 @@ from salt_ext.choosing.decision import Tried
 from salt_ext.choosing.rule import CONTROL
 from salt_ext.choosing.sample import Streams
 from salt_ext.comparison.body import Body
-from salt_ext.comparison.chosen import Chosen
+from salt_ext.comparison.method_spec import Chosen
 from salt_ext.errors import InputError, brief
-from salt_ext.measuring import StoppedError
+from salt_ext.evaluation.measuring import StoppedError
 from salt_ext.methods import Material
 from salt_ext.plan import TransferPlan
-from salt_ext.progress import Clock
+from salt_ext.runtime.progress import Clock
 
 TOKENS_PER_STEP = 2048
 LEARNING_RATE = 3e-4

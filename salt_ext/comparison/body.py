@@ -14,25 +14,25 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from salt_ext.apply import new_tensors
 from salt_ext.comparison.opening import context_of, open_moved, open_source
 from salt_ext.comparison.slots import fill_slots, find_slots, row_parameters
-from salt_ext.device import Placement
-from salt_ext.inputs import Pair
-from salt_ext.measuring import Stop, measure_stream
+from salt_ext.evaluation.measuring import Stop, measure_stream
+from salt_ext.evaluation.precision import fast_dtype
+from salt_ext.evaluation.token_stream import TextScore, TokenStream
+from salt_ext.evaluation.training import adapt_stream
+from salt_ext.pair.new_tensors import new_tensors
+from salt_ext.pair.pair import Pair
 from salt_ext.plan import TransferPlan
-from salt_ext.precision import fast_dtype
-from salt_ext.streams import TextScore, TokenStream
-from salt_ext.training import adapt_stream
+from salt_ext.runtime.device import Placement
 from salt_ext.vocab import Anchors
 
 
 class Body:
     """Moved models of one pair, one at a time, measured and trained.
 
-    Weights are float32, matrix products are taken in `dtype`: see `salt_ext.precision`. Memory: the model in float32;
-    with a training of all parameters a copy of the body besides, in the narrowest dtype that holds it, and what the
-    optimizer takes. Nothing of one plan is left when the next one is measured, its training neither.
+    Weights are float32, matrix products are taken in `dtype`: see `salt_ext.evaluation.precision`. Memory: the model
+    in float32; with a training of all parameters a copy of the body besides, in the narrowest dtype that holds it, and
+    what the optimizer takes. Nothing of one plan is left when the next one is measured, its training neither.
 
     Attributes:
         context: tokens that the model reads at once, at most 512.
@@ -112,7 +112,7 @@ class Body:
         progress: Callable[[int, int], None] | None = None,
         stop: Stop | None = None,
     ) -> TextScore:
-        """The same after a short training, see `salt_ext.evaluate.adapt`, which is undone.
+        """The same after a short training, see `salt_ext.evaluation.text.adapt`, which is undone.
 
         Args:
             plan: of the pair.

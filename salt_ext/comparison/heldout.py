@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from salt_ext.comparison.chosen import Chosen
+from salt_ext.comparison.method_spec import Chosen
 from salt_ext.errors import InputError
 from salt_ext.methods import Material
 from salt_ext.plan import TransferPlan

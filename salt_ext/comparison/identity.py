@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from salt_ext.comparison.quality import TOKENS_PER_STEP, Adaptation
+from salt_ext.comparison.evaluator import TOKENS_PER_STEP, Adaptation
 from salt_ext.comparison.texts import Texts
-from salt_ext.inputs import Pair, PairOptions
 from salt_ext.methods import Method
+from salt_ext.pair.pair import Pair, PairOptions
 from salt_ext.vectors import file_of
 
 _PACKAGES = ("salt-ext", "torch", "transformers", "tokenizers")

@@ -7,21 +7,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from salt_ext.comparison.chosen import Chosen
+from salt_ext.comparison.evaluator import Bench
 from salt_ext.comparison.heldout import FOLDS, choose_folds, held_out_score
 from salt_ext.comparison.identity import files_of_method
 from salt_ext.comparison.journal import Journal, Result
+from salt_ext.comparison.method_spec import Chosen
 from salt_ext.comparison.pace import Pace
-from salt_ext.comparison.quality import Bench
 from salt_ext.comparison.result import Row
-from salt_ext.device import Placement
-from salt_ext.inputs import Pair, moved_rows
-from salt_ext.machine import memory_growth
-from salt_ext.materials import PairTables
 from salt_ext.methods import Material
-from salt_ext.methods.needs import AUXILIARY, DONOR_TABLE, needs_of
+from salt_ext.methods.core.needs import AUXILIARY, DONOR_TABLE, needs_of
+from salt_ext.pair.pair import Pair, moved_rows
+from salt_ext.pair.tables import PairTables
 from salt_ext.plan import TransferPlan
-from salt_ext.progress import Clock
+from salt_ext.runtime.device import Placement
+from salt_ext.runtime.machine import memory_growth
+from salt_ext.runtime.progress import Clock
 from salt_ext.vocab import Anchors
 
 

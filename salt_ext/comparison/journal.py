@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from salt_ext.comparison.chosen import Chosen
 from salt_ext.comparison.identity import files_of_method
+from salt_ext.comparison.method_spec import Chosen
 from salt_ext.errors import OutputError
-from salt_ext.jsontext import read_json
+from salt_ext.files.json_text import read_json
 
 JOURNAL_FILE = "results.jsonl"
 _MARK = "salt-ext compare"

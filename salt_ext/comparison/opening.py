@@ -14,8 +14,8 @@ from salt_ext.checkpoint import NewTensor, write_checkpoint
 from salt_ext.checkpoint.adapters import without_adapter
 from salt_ext.checkpoint.model_config import model_config
 from salt_ext.errors import InputError, OutputError, brief
-from salt_ext.inputs import Pair, moved_configs
-from salt_ext.progress import without_progress_bars
+from salt_ext.pair.pair import Pair, moved_configs
+from salt_ext.runtime.progress import without_progress_bars
 from salt_ext.vocab import Anchors
 
 LONGEST_CONTEXT = 512
@@ -61,7 +61,7 @@ def open_moved(
     Args:
         pair: source and new tokenizer.
         anchors: what they share.
-        tensors: what replaces the vocabulary-indexed ones, see `salt_ext.apply.new_tensors`.
+        tensors: what replaces the vocabulary-indexed ones, see `salt_ext.pair.new_tensors.new_tensors`.
         rows: of the new tables.
         device: where the model goes.
 

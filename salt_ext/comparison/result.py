@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from salt_ext.errors import OutputError
-from salt_ext.jsontext import json_text
-from salt_ext.outputs import check_output_file, write_anew
+from salt_ext.files.json_text import json_text
+from salt_ext.files.output_file import check_output_file, write_anew
 
 CSV_FILE, JSON_FILE, PICTURE_FILE = "table.csv", "table.json", "picture.png"
 
@@ -136,7 +136,7 @@ class Comparison:
         Raises:
             OutputError: the folder or a file cannot be written, see `make_folder`.
         """
-        from salt_ext.comparison.picture import can_draw, draw
+        from salt_ext.comparison.plot import can_draw, draw
 
         make_folder(folder)
         write_anew(folder / CSV_FILE, self.csv().encode(), what="the comparison")

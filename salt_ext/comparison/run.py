@@ -12,23 +12,23 @@ import torch
 import transformers
 
 from salt_ext.comparison.body import Body
-from salt_ext.comparison.chosen import choose_methods
+from salt_ext.comparison.evaluator import TOKENS_PER_STEP, Adaptation, Bench
 from salt_ext.comparison.identity import identity
 from salt_ext.comparison.job import Job
 from salt_ext.comparison.journal import Journal
+from salt_ext.comparison.method_spec import choose_methods
 from salt_ext.comparison.pace import Pace
-from salt_ext.comparison.quality import TOKENS_PER_STEP, Adaptation, Bench
 from salt_ext.comparison.result import Comparison, make_folder
 from salt_ext.comparison.texts import Texts, read_texts
-from salt_ext.device import AUTO, choose_device
 from salt_ext.errors import InputError
-from salt_ext.inputs import PairOptions, match_pair, open_pair
-from salt_ext.inspection import warnings_of
-from salt_ext.machine import cpu_threads
-from salt_ext.materials import PairTables
-from salt_ext.methods.needs import check_needs
-from salt_ext.progress import Clock, Watching, watched
-from salt_ext.settings import DONOR_AUX
+from salt_ext.methods.core.needs import check_needs
+from salt_ext.pair.pair import PairOptions, match_pair, open_pair
+from salt_ext.pair.tables import PairTables
+from salt_ext.pipeline.inspection import warnings_of
+from salt_ext.pipeline.options import DONOR_AUX
+from salt_ext.runtime.device import AUTO, choose_device
+from salt_ext.runtime.machine import cpu_threads
+from salt_ext.runtime.progress import Clock, Watching, watched
 from salt_ext.vectors import open_vectors
 from salt_ext.vocab import Level
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from salt_ext.comparison.result import Comparison, Metric, Row
-from salt_ext.notebook import html_table
-from salt_ext.printing import PlainTable, say, warn
+from salt_ext.display.notebook import html_table
+from salt_ext.display.printing import PlainTable, say, warn
 
 if TYPE_CHECKING:
     from rich.console import Console

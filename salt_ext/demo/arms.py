@@ -19,12 +19,12 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from salt_ext.apply import new_tensors
 from salt_ext.checkpoint import Checkpoint, write_checkpoint
 from salt_ext.checkpoint.names import PLAN_FILE
-from salt_ext.evaluate import TextScore, adapt, measure
+from salt_ext.evaluation.text import TextScore, adapt, measure
+from salt_ext.pair.new_tensors import new_tensors
 from salt_ext.plan import Provenance, TransferPlan
-from salt_ext.progress import without_progress_bars
+from salt_ext.runtime.progress import without_progress_bars
 from salt_ext.vocab import load_tokenizer
 
 CONTROLS = {"random": Provenance.SAMPLED, "mean": Provenance.AVERAGED}

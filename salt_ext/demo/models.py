@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from salt_ext.progress import without_progress_bars
+from salt_ext.runtime.progress import without_progress_bars
 
 _BOS, _EOS, _PAD = "<s>", "</s>", "<pad>"
 

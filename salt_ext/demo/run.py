@@ -32,12 +32,12 @@ from salt_ext.demo.corpus import Corpus, read_corpus
 from salt_ext.demo.models import Size, build_model, save, train_tokenizer
 from salt_ext.demo.parallel import Tell, together
 from salt_ext.demo.table import rich_table
+from salt_ext.display.printing import last_words, say
 from salt_ext.errors import InputError, OutputError
-from salt_ext.evaluate import adapt
+from salt_ext.evaluation.text import adapt
 from salt_ext.pipeline import transfer
 from salt_ext.plan import TransferPlan
-from salt_ext.printing import last_words, say
-from salt_ext.progress import Clock, terminal_bars
+from salt_ext.runtime.progress import Clock, terminal_bars
 
 if TYPE_CHECKING:
     from rich.console import Console

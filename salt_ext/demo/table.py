@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from salt_ext.demo.arms import Outcome
-from salt_ext.printing import PlainTable
+from salt_ext.display.printing import PlainTable
 
 
 def rich_table(arms: Sequence[Outcome], references: Sequence[Outcome], *, title: str, adapted: str) -> PlainTable:

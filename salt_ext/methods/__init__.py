@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from salt_ext.methods.assembly import Combinations, assemble_plan
-from salt_ext.methods.material import KEY_KINDS, Material, Method, MethodInfo
-from salt_ext.methods.registry import make_method, method_class, method_names
+from salt_ext.methods.core.assembly import Combinations, assemble_plan
+from salt_ext.methods.core.inputs import KEY_KINDS, Material, Method, MethodInfo
+from salt_ext.methods.core.registry import make_method, method_class, method_names
 
 __all__ = [
     "KEY_KINDS",

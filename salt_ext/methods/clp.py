@@ -20,9 +20,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from salt_ext.methods.assembly import Combinations
-from salt_ext.methods.material import Material, MethodInfo
-from salt_ext.methods.neighbours import find_neighbours
+from salt_ext.methods.core.assembly import Combinations
+from salt_ext.methods.core.inputs import Material, MethodInfo
+from salt_ext.methods.core.neighbours import find_neighbours
 from salt_ext.plan import LowRank, Provenance
 
 _BLOCK = 4096

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from salt_ext import ops
-from salt_ext.methods.assembly import Combinations
-from salt_ext.methods.checks import check_positive
-from salt_ext.methods.material import Material, MethodInfo
-from salt_ext.methods.neighbours import SparseRows, combine_blocks, find_neighbours
+from salt_ext.methods.core.assembly import Combinations
+from salt_ext.methods.core.checks import check_positive
+from salt_ext.methods.core.inputs import Material, MethodInfo
+from salt_ext.methods.core.neighbours import SparseRows, combine_blocks, find_neighbours
 
 
 @dataclass(frozen=True)

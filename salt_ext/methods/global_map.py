@@ -13,12 +13,12 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from salt_ext.methods.affine_map import fit, memory_needed
-from salt_ext.methods.assembly import Combinations
-from salt_ext.methods.checks import check_not_negative
-from salt_ext.methods.material import Material, MethodInfo
-from salt_ext.methods.neighbours import find_neighbours
-from salt_ext.methods.remaining import made_of_pieces
+from salt_ext.methods.core.affine_map import fit, memory_needed
+from salt_ext.methods.core.assembly import Combinations
+from salt_ext.methods.core.checks import check_not_negative
+from salt_ext.methods.core.fallback import made_of_pieces
+from salt_ext.methods.core.inputs import Material, MethodInfo
+from salt_ext.methods.core.neighbours import find_neighbours
 from salt_ext.plan import LowRank, Provenance
 
 

@@ -12,11 +12,11 @@ from typing import ClassVar
 
 import torch
 
-from salt_ext.methods.assembly import Combinations
-from salt_ext.methods.checks import check_count, check_enough_keys, check_positive
-from salt_ext.methods.material import Material, MethodInfo
-from salt_ext.methods.nearest import softmax_of_nearest
-from salt_ext.methods.neighbours import find_neighbours, text_keys
+from salt_ext.methods.core.assembly import Combinations
+from salt_ext.methods.core.checks import check_count, check_enough_keys, check_positive
+from salt_ext.methods.core.inputs import Material, MethodInfo
+from salt_ext.methods.core.nearest import softmax_of_nearest
+from salt_ext.methods.core.neighbours import find_neighbours, text_keys
 from salt_ext.vectors import check_spec, look_up, open_vectors
 
 

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from salt_ext import ops
-from salt_ext.methods.assembly import Combinations
-from salt_ext.methods.checks import check_count, check_enough_keys
-from salt_ext.methods.material import Material, MethodInfo
-from salt_ext.methods.nearest import rows_of_slots
-from salt_ext.methods.neighbours import Neighbours, SparseRows, combine_blocks, find_neighbours, with_residual
-from salt_ext.methods.remaining import made_of_pieces
+from salt_ext.methods.core.assembly import Combinations
+from salt_ext.methods.core.checks import check_count, check_enough_keys
+from salt_ext.methods.core.fallback import made_of_pieces
+from salt_ext.methods.core.inputs import Material, MethodInfo
+from salt_ext.methods.core.nearest import rows_of_slots
+from salt_ext.methods.core.neighbours import Neighbours, SparseRows, combine_blocks, find_neighbours, with_residual
 from salt_ext.plan import LowRank
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from salt_ext.errors import InputError
-from salt_ext.methods.assembly import Combinations
-from salt_ext.methods.checks import check_choice, check_share
-from salt_ext.methods.material import Material, MethodInfo
-from salt_ext.methods.piece_weights import DECAY, Ints, Kind, characters_of, piece_weights
+from salt_ext.methods.core.assembly import Combinations
+from salt_ext.methods.core.checks import check_choice, check_share
+from salt_ext.methods.core.inputs import Material, MethodInfo
+from salt_ext.methods.core.piece_weights import DECAY, Ints, Kind, characters_of, piece_weights
 from salt_ext.plan import Provenance
 from salt_ext.vectors.pieces import form_cutter
 from salt_ext.vocab import Form

@@ -21,10 +21,10 @@ from transformers import PreTrainedTokenizerBase
 
 from salt_ext.alignment.glove import count_pairs, train_vectors
 from salt_ext.errors import InputError
-from salt_ext.methods.assembly import Combinations
-from salt_ext.methods.checks import check_count
-from salt_ext.methods.material import Material, MethodInfo
-from salt_ext.textfile import read_lines
+from salt_ext.files.text_lines import read_lines
+from salt_ext.methods.core.assembly import Combinations
+from salt_ext.methods.core.checks import check_count
+from salt_ext.methods.core.inputs import Material, MethodInfo
 from salt_ext.vectors.mapped import require_file
 from salt_ext.vocab import encode_each
 

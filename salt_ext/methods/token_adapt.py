@@ -23,13 +23,13 @@ import torch
 from torch import Tensor
 
 from salt_ext import ops
-from salt_ext.methods.assembly import Combinations
-from salt_ext.methods.checks import check_count, check_enough_keys, check_positive, check_share
-from salt_ext.methods.entries import Entries, Ints, joined
-from salt_ext.methods.material import Material, MethodInfo
-from salt_ext.methods.nearest import rows_of_slots
-from salt_ext.methods.neighbours import Neighbours, SparseRows, combine_blocks, find_neighbours, text_keys
-from salt_ext.methods.piece_weights import characters_of
+from salt_ext.methods.core.assembly import Combinations
+from salt_ext.methods.core.checks import check_count, check_enough_keys, check_positive, check_share
+from salt_ext.methods.core.entries import Entries, Ints, joined
+from salt_ext.methods.core.inputs import Material, MethodInfo
+from salt_ext.methods.core.nearest import rows_of_slots
+from salt_ext.methods.core.neighbours import Neighbours, SparseRows, combine_blocks, find_neighbours, text_keys
+from salt_ext.methods.core.piece_weights import characters_of
 from salt_ext.methods.subword import cut_tokens
 from salt_ext.vectors import check_spec, look_up, open_vectors
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from salt_ext.alignment.rows import trans_tokenization
 from salt_ext.alignment.table import read_table
 from salt_ext.errors import InputError
-from salt_ext.methods.assembly import Combinations
-from salt_ext.methods.material import Material, MethodInfo
+from salt_ext.methods.alignment_rows import trans_tokenization
+from salt_ext.methods.core.assembly import Combinations
+from salt_ext.methods.core.inputs import Material, MethodInfo
 from salt_ext.vectors.mapped import require_file
 
 

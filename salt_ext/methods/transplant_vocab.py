@@ -14,10 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from salt_ext.methods.assembly import Combinations
-from salt_ext.methods.checks import check_share
-from salt_ext.methods.material import Material, MethodInfo
-from salt_ext.methods.piece_weights import DECAY, Kind
+from salt_ext.methods.core.assembly import Combinations
+from salt_ext.methods.core.checks import check_share
+from salt_ext.methods.core.inputs import Material, MethodInfo
+from salt_ext.methods.core.piece_weights import DECAY, Kind
 from salt_ext.methods.subword import combine_pieces
 
 

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 
 from salt_ext.errors import InputError
-from salt_ext.methods.assembly import Combinations
-from salt_ext.methods.checks import check_count, check_enough_keys, check_positive
-from salt_ext.methods.material import Material, MethodInfo
-from salt_ext.methods.nearest import softmax_of_nearest
-from salt_ext.methods.neighbours import text_keys
+from salt_ext.methods.core.assembly import Combinations
+from salt_ext.methods.core.checks import check_count, check_enough_keys, check_positive
+from salt_ext.methods.core.inputs import Material, MethodInfo
+from salt_ext.methods.core.nearest import softmax_of_nearest
+from salt_ext.methods.core.neighbours import text_keys
 from salt_ext.vectors import check_spec, look_up, open_vectors
 from salt_ext.vectors.aligned import fit_rotation
 from salt_ext.vectors.mapped import require_file

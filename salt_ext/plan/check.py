@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from salt_ext.errors import InputError
-from salt_ext.plan.parts import HeadBias, Norms, Provenance
+from salt_ext.plan.data import HeadBias, Norms, Provenance
 
 if TYPE_CHECKING:
     from salt_ext.plan.plan import TransferPlan

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from salt_ext.errors import InputError, brief
-from salt_ext.outputs import write_anew
-from salt_ext.paths import require_regular
+from salt_ext.files.output_file import write_anew
+from salt_ext.files.paths import require_regular
 from salt_ext.plan.check import DTYPES, RESERVED
-from salt_ext.plan.parts import Draw, HeadBias, LowRank, Norms
+from salt_ext.plan.data import Draw, HeadBias, LowRank, Norms
 
 _VERSION = "3"
 _NAMES = {torch.int64: "I64", torch.float32: "F32", torch.uint8: "U8"}

@@ -14,12 +14,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from salt_ext.display.notebook import html_table
 from salt_ext.errors import InputError
-from salt_ext.notebook import html_table
 from salt_ext.plan.check import DTYPES, check_plan
+from salt_ext.plan.data import Draw, HeadBias, LowRank, Norms, Provenance
 from salt_ext.plan.file import EXTRA, load_plan, save_plan
-from salt_ext.plan.making import make_rows
-from salt_ext.plan.parts import Draw, HeadBias, LowRank, Norms, Provenance
+from salt_ext.plan.materialise import make_rows
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from salt_ext.plan.blocks import row_blocks, rows_per_block
-from salt_ext.plan.parts import Norms
+from salt_ext.plan.data import Norms
 
 if TYPE_CHECKING:
     from salt_ext.plan.plan import TransferPlan

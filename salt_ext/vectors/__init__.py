@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from salt_ext.errors import InputError
-from salt_ext.paths import expanded
+from salt_ext.files.paths import expanded
 from salt_ext.vectors.fasttext import FastTextFile
 from salt_ext.vectors.mapped import require_file
 from salt_ext.vectors.pieces import rows_for

@@ -72,7 +72,7 @@ def match_vocabularies(
         source: the source's vocabulary.
         target: the target's vocabulary.
         level: how wide forms are matched.
-        pairs: target id -> source id of special tokens and markers, see `salt_ext.protocol`; at every level alike.
+        pairs: target id -> source id of special tokens and markers, see `salt_ext.tokenizer`; at every level alike.
         mapped: target id -> source id as the user has it, or None for a token that shall have no partner.
 
     Raises:

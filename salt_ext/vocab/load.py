@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from salt_ext.errors import InputError, is_panic
-from salt_ext.paths import expanded, require_plain_files
+from salt_ext.files.paths import expanded, require_plain_files
 from salt_ext.vocab.families import backend_of
 from salt_ext.vocab.growth import check_growth, parts_of
 from salt_ext.vocab.packages import damaged_model, missing_packages

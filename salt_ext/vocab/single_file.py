@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from salt_ext.errors import InputError
-from salt_ext.paths import require_regular
+from salt_ext.files.paths import require_regular
 
 EXPECTED = "a folder with tokenizer files, a tokenizer.json or a SentencePiece model (.model)"
 _DEFINITION, _SENTENCEPIECE = "tokenizer.json", "tokenizer.model"

@@ -16,8 +16,8 @@ from datetime import date
 from pathlib import Path
 
 import salt_ext
-from salt_ext.comparison.quality import TOKENS_PER_STEP
-from salt_ext.machine import cpu_name, cpu_threads
+from salt_ext.comparison.evaluator import TOKENS_PER_STEP
+from salt_ext.runtime.machine import cpu_name, cpu_threads
 
 METHODS = (
     "salt-plus,salt-plus:ridge=1,salt:prior=subword;ridge=3;similarity=mean,subword,global:intercept=true,focus,"

@@ -20,9 +20,9 @@ import torch
 import transformers
 
 import salt_ext
-from salt_ext.comparison.chosen import Chosen
+from salt_ext.comparison.method_spec import Chosen
+from salt_ext.files.text_lines import read_lines
 from salt_ext.plan import Provenance
-from salt_ext.textfile import read_lines
 
 METHODS = "salt-plus,subword,global:intercept=true,focus,salt,mean"
 

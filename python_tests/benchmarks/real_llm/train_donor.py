@@ -17,9 +17,9 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from salt_ext.evaluate import adapt_stream, token_stream
-from salt_ext.machine import cpu_threads
-from salt_ext.precision import fast_dtype
+from salt_ext.evaluation.precision import fast_dtype
+from salt_ext.evaluation.text import adapt_stream, token_stream
+from salt_ext.runtime.machine import cpu_threads
 
 SPECIAL = ["<s>", "</s>", "<pad>"]
 CONTEXT = 256

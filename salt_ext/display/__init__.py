@@ -1,0 +1,1 @@
+"""What a person sees: terminal, notebook, names in a sentence."""

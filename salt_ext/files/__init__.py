@@ -1,0 +1,1 @@
+"""Files beside the models: paths, single outputs, text and JSON."""

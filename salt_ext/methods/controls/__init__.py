@@ -1,0 +1,1 @@
+"""Controls: rows that know nothing of their token."""

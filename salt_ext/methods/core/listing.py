@@ -1,0 +1,34 @@
+"""The table of methods for the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from salt_ext.display.printing import PlainTable
+from salt_ext.methods.core.inputs import Method
+from salt_ext.methods.core.registry import is_required, method_class, method_names
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def print_methods(console: Console) -> None:
+    """Prints every method with its source, cost, needs and options."""
+    table = PlainTable("method", "a new token's row; source, cost, needs", "options", show_lines=True)
+    table.columns[0].no_wrap = table.columns[2].no_wrap = True
+    for name in method_names():
+        made = method_class(name)
+        info = made.info
+        needs = ", ".join(info.needs) or "nothing"
+        table.row(name, [info.summary, info.paper, f"cost: {info.cost}", f"needs: {needs}"], _options(made))
+    console.print(table)
+
+
+def _options(made: type[Method]) -> list[str]:
+    """name=default of each option, one a line; without a default those that must be given."""
+    shown = []
+    for option in fields(made):  # type: ignore[arg-type]
+        default = "?" if is_required(option) else option.default
+        shown.append(f"{option.name}={default}")
+    return shown

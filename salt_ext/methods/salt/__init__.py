@@ -1,0 +1,1 @@
+"""SALT, and what came of it on real models."""
