@@ -21,12 +21,13 @@ from salt_ext.ops.loader import Backend, backends  # registers the operators
 if TYPE_CHECKING:
     from salt_ext.comparison.result import Comparison
     from salt_ext.comparison.run import compare
-    from salt_ext.pipeline import TransferResult, transfer
+    from salt_ext.pipeline import TransferOptions, TransferResult, transfer
     from salt_ext.plan import TransferPlan
 
 __all__ = [
     "Backend",
     "Comparison",
+    "TransferOptions",
     "TransferPlan",
     "TransferResult",
     "__version__",
@@ -42,6 +43,7 @@ _LAZY = {
     "compare": "salt_ext.comparison.run",
     "Comparison": "salt_ext.comparison.result",
     "transfer": "salt_ext.pipeline",
+    "TransferOptions": "salt_ext.pipeline",
     "TransferResult": "salt_ext.pipeline",
     "TransferPlan": "salt_ext.plan",
 }

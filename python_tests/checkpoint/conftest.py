@@ -5,13 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
+
+from salt_ext.checkpoint import (
+    Checkpoint,
+    NewTensor,
+    check_write,
+    write_configs,
+    write_tokenizer,
+    write_weights,
+)
+from salt_ext.checkpoint.destination import require_replaceable
+from salt_ext.checkpoint.staging import staged_folder
 
 ROWS = 96
 _SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -45,6 +57,28 @@ AUTO = {
     "seq2seq": transformers.AutoModelForSeq2SeqLM,
     "base": transformers.AutoModel,
 }
+
+
+def write_model(
+    source: Checkpoint,
+    output: Path,
+    *,
+    tensors: Mapping[str, NewTensor],
+    config: dict[str, Any],
+    generation_config: dict[str, Any] | None,
+    tokenizer: Any,
+    force: bool,
+    inside: Callable[[Path], object] = lambda folder: None,
+    dtype: torch.dtype | None = None,
+    **options: Any,
+) -> None:
+    """A model folder, written as a transfer writes it; `inside` is called before it appears."""
+    output = check_write(source, output, force=force, dtype=dtype)
+    with staged_folder(output, force=force, check=require_replaceable) as folder:
+        write_tokenizer(tokenizer, folder)
+        write_weights(source, tensors, folder, dtype=dtype, **options)
+        write_configs(config, generation_config, folder, dtype=dtype)
+        inside(folder)
 
 
 @pytest.fixture

@@ -9,12 +9,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from salt_ext.checkpoint import Checkpoint, write_checkpoint
+from salt_ext.checkpoint import Checkpoint
 from salt_ext.checkpoint.convert import check_dtype, converted_config
 from salt_ext.checkpoint.header import read_header
 from salt_ext.checkpoint.reading import CHUNK
 from salt_ext.checkpoint.write import NewTensor, write_file
 from salt_ext.errors import InputError
+
+from .conftest import write_model
 
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
@@ -97,14 +99,13 @@ def test_whole_model(make_checkpoint, tokenizer, tmp_path, dtype, options):
     source = Checkpoint.open(folder)
     table = torch.randn(40, 32).to(dtype)
     told = []
-    write_checkpoint(
+    write_model(
         source,
         tmp_path / "out",
         tensors=dict.fromkeys(source.vocabulary_tensors().names, NewTensor((40, 32), lambda: table)),
         config=source.config | {"vocab_size": 40},
         generation_config=None,
         tokenizer=tokenizer,
-        extra=lambda folder: None,
         force=False,
         dtype=dtype,
         advance=lambda done, total: told.append((done, total)),

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from salt_ext.checkpoint import Checkpoint, write_checkpoint
+from salt_ext.checkpoint import Checkpoint
 from salt_ext.checkpoint.copying import copy_file, copy_range, open_for_copy
 from salt_ext.checkpoint.write import NewTensor
 from salt_ext.errors import InputError, OutputError
+
+from .conftest import write_model
 
 
 @pytest.fixture
@@ -118,10 +120,9 @@ def write(source: Checkpoint, output: Path, tokenizer: object, **options: object
         "config": source.config | {"vocab_size": 40},
         "generation_config": None,
         "tokenizer": tokenizer,
-        "extra": lambda folder: None,
         "force": False,
     }
-    write_checkpoint(source, output, **(arguments | options))
+    write_model(source, output, **(arguments | options))
 
 
 def test_only_untouched_files_are_linked(make_checkpoint, tokenizer, tmp_path):

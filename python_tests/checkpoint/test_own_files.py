@@ -10,9 +10,11 @@ import pytest
 import torch
 import transformers
 
-from salt_ext.checkpoint import Checkpoint, check_write, write_checkpoint
+from salt_ext.checkpoint import Checkpoint, check_write
 from salt_ext.checkpoint.write import NewTensor
 from salt_ext.errors import InputError, OutputError
+
+from .conftest import write_model
 
 OWN = ("config.json", "generation_config.json", "salt_plan.safetensors", "salt_report.json", "tokenizer.json")
 INDEX = "model.safetensors.index.json"
@@ -31,11 +33,11 @@ def write(source: Checkpoint, output: Path, tokenizer: object, **changes: object
         "config": source.config | {"vocab_size": 40},
         "generation_config": source.generation_config,
         "tokenizer": tokenizer,
-        "extra": finish,
+        "inside": finish,
         "force": False,
         "link": True,
     }
-    write_checkpoint(source, output, **(arguments | changes))
+    write_model(source, output, **(arguments | changes))
 
 
 def rename_shard(folder: Path, old: str, new: str, index_file: str = INDEX) -> None:
@@ -139,7 +141,7 @@ def test_messages_name_the_output_and_no_hidden_folder(make_checkpoint, tokenize
     def failing(folder: Path) -> None:
         raise OutputError(f"{folder}: the check failed, see {folder / 'config.json'} in {folder.name}")
 
-    for changes in ({"extra": failing}, {"tokenizer": None}, {"config": {1: object()}}):
+    for changes in ({"inside": failing}, {"tokenizer": None}, {"config": {1: object()}}):
         with pytest.raises((OutputError, TypeError)) as caught:
             write(source, tmp_path / "out", **({"tokenizer": tokenizer} | changes))
         assert ".salt-" not in str(caught.value)

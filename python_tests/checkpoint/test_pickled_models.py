@@ -10,9 +10,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from salt_ext.checkpoint import Checkpoint, write_checkpoint
+from salt_ext.checkpoint import Checkpoint
 from salt_ext.checkpoint.write import NewTensor
 from salt_ext.errors import InputError
+
+from .conftest import write_model
 
 
 def pickled(folder: Path, state: dict[str, torch.Tensor], *, shards: int = 1, name: str = "pytorch_model") -> None:
@@ -43,14 +45,13 @@ def test_source(make_checkpoint, tokenizer, tmp_path, name, dtype, shards):
     table = torch.randn(40, 32).to(dtype)
     names = source.vocabulary_tensors().names
     output = tmp_path / "out"
-    write_checkpoint(
+    write_model(
         source,
         output,
         tensors=dict.fromkeys(names, NewTensor((40, 32), lambda: table)),
         config=source.config | {"vocab_size": 40},
         generation_config=None,
         tokenizer=tokenizer,
-        extra=lambda folder: None,
         force=False,
     )
     assert not list(output.glob("*.bin*"))
@@ -91,14 +92,13 @@ def test_views_and_other_orders_come_out_plain(make_checkpoint, tokenizer, tmp_p
     assert torch.equal(source.input_table(), state[table])
     assert torch.equal(source.read(down), state[down])
     output = tmp_path / "out"
-    write_checkpoint(
+    write_model(
         source,
         output,
         tensors={table: NewTensor((40, 32), lambda: state[table][:40]), head: NewTensor((96, 32), lambda: state[head])},
         config=source.config,
         generation_config=None,
         tokenizer=tokenizer,
-        extra=lambda folder: None,
         force=False,
     )
     after = load_file(output / "model.safetensors")
@@ -114,14 +114,13 @@ def test_names_that_would_collide(make_checkpoint, tokenizer, tmp_path):
     (folder / "pytorch_model-00002-of-00002.bin").rename(folder / "model-00001-of-00002.bin")
     source = Checkpoint.open(folder)
     with pytest.raises(InputError, match="would get one name"):
-        write_checkpoint(
+        write_model(
             source,
             tmp_path / "out",
             tensors={},
             config=source.config,
             generation_config=None,
             tokenizer=tokenizer,
-            extra=lambda folder: None,
             force=False,
         )
 

@@ -12,10 +12,12 @@ import transformers
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from salt_ext.checkpoint import Checkpoint, write_checkpoint
+from salt_ext.checkpoint import Checkpoint
 from salt_ext.checkpoint.header import read_header
 from salt_ext.checkpoint.write import NewTensor, write_file
 from salt_ext.errors import InputError, OutputError
+
+from .conftest import write_model
 
 NEW_ROWS = 40
 
@@ -47,10 +49,10 @@ def write(source: Checkpoint, output: Path, tokenizer: object, **changes: object
         "config": resized(source.config, NEW_ROWS),
         "generation_config": source.generation_config,
         "tokenizer": tokenizer,
-        "extra": lambda folder: (folder / "salt_report.json").write_text("{}"),
+        "inside": lambda folder: (folder / "salt_report.json").write_text("{}"),
         "force": False,
     }
-    write_checkpoint(source, output, **(arguments | changes))
+    write_model(source, output, **(arguments | changes))
     return tables
 
 

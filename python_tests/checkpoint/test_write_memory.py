@@ -10,8 +10,10 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from salt_ext.checkpoint import Checkpoint, write_checkpoint
+from salt_ext.checkpoint import Checkpoint
 from salt_ext.checkpoint.write import NewTensor
+
+from .conftest import write_model
 
 EXTRA = 200_000_000
 
@@ -71,14 +73,13 @@ def test_peak_memory_is_a_table_not_the_model(make_checkpoint, tokenizer, tmp_pa
     name = source.vocabulary_tensors().input
 
     def write() -> None:
-        write_checkpoint(
+        write_model(
             source,
             tmp_path / "out",
             tensors={name: NewTensor((40, 32), lambda: table)},
             config=source.config,
             generation_config=None,
             tokenizer=tokenizer,
-            extra=lambda folder: None,
             force=False,
             dtype=dtype,
         )

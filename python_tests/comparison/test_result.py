@@ -11,9 +11,9 @@ import statistics
 import pytest
 from rich.console import Console
 
+from salt_ext.cli.compare import print_comparison
 from salt_ext.comparison import plot as picture
 from salt_ext.comparison.result import Comparison, Row, make_folder
-from salt_ext.comparison.table import print_comparison
 from salt_ext.errors import OutputError
 
 FACTS = {

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from salt_ext.demo.corpus import Corpus, read_corpus
-from salt_ext.demo.run import source_text
+from salt_ext.comparison.demo.corpus import Corpus, read_corpus
+from salt_ext.comparison.demo.run import source_text
 from salt_ext.errors import InputError
 
 

@@ -79,7 +79,7 @@ def test_real_vocabularies(name, giver, sources, real_data, toolbox, tmp_path):
     source = sources(name)
     original = transformers.AutoTokenizer.from_pretrained(real_data / "tokenizers" / giver)
     donor = toolbox.save_donor(tmp_path / "donor", original, DONORS[giver], len(original) + 8)
-    salt_ext.transfer(source.folder, donor, tmp_path / "out", method="salt", options={"temperature": 0.2})
+    salt_ext.transfer(source.folder, donor, tmp_path / "out", method="salt", method_options={"temperature": 0.2})
     old_ids, new_ids = plain_tokens(source.tokenizer), plain_tokens(original)
     shared = sorted(old_ids.keys() & new_ids.keys())
     assert len(shared) > 2000

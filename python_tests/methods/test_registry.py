@@ -12,9 +12,9 @@ from typing import get_type_hints
 import pytest
 from rich.console import Console
 
+from salt_ext.cli.methods import print_methods
 from salt_ext.errors import InputError
 from salt_ext.methods import make_method, method_class, method_names
-from salt_ext.methods.core.listing import print_methods
 from salt_ext.methods.core.registry import GROUP
 
 README = Path(__file__).parents[2] / "README.md"

@@ -172,7 +172,10 @@ def test_mistakes_are_told_before_any_work(source, donor, text, tmp_path):
 
     fails("text is '.*text.txt', expected a list of files", text=str(text))
     fails("text .*missing.txt", text=[tmp_path / "missing.txt"])
-    fails("method is 'auto', which chooses options, too: name the method that ridge is meant for", options={"ridge": 1})
+    fails(
+        "method is 'auto', which chooses options, too: name the method that ridge is meant for",
+        method_options={"ridge": 1},
+    )
     fails("text is given, which method 'auto' chooses by, but method is 'salt'", text=[text], method="salt")
     fails("time_limit is -1, expected seconds", text=[text], time_limit=-1)
     short = tmp_path / "short.txt"

@@ -66,7 +66,7 @@ def chat_donor(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def test_a_chat_model_stays_one(chat_source, chat_donor, tmp_path):
-    result = salt_ext.transfer(chat_source, chat_donor, tmp_path / "out", method="salt", options={"ridge": 0.1})
+    result = salt_ext.transfer(chat_source, chat_donor, tmp_path / "out", method="salt", method_options={"ridge": 0.1})
     old = transformers.AutoTokenizer.from_pretrained(chat_source)
     new = transformers.AutoTokenizer.from_pretrained(result.output)
     for tools in (None, TOOLS):
@@ -101,7 +101,7 @@ def test_a_chat_model_stays_one(chat_source, chat_donor, tmp_path):
 
 def test_markers_can_be_dropped(chat_source, chat_donor, tmp_path):
     result = salt_ext.transfer(
-        chat_source, chat_donor, tmp_path / "out", method="salt", options={"ridge": 0.1}, keep_markers=False
+        chat_source, chat_donor, tmp_path / "out", method="salt", method_options={"ridge": 0.1}, keep_markers=False
     )
     new = transformers.AutoTokenizer.from_pretrained(result.output)
     assert "<|im_start|>" not in new.get_vocab()

@@ -249,7 +249,7 @@ def test_inspect_warns_of_few_anchors_and_adds_an_end(capsys, source, tmp_path):
 
 def test_inspect_warns_of_tokens_that_the_source_looks_up_elsewhere(capsys, monkeypatch, source, donor):
     """As Gemma3n's end of an image, whose row is in a table of the vision part."""
-    monkeypatch.setattr("salt_ext.pipeline.inspection.reserved_rows", lambda config: 419)
+    monkeypatch.setattr("salt_ext.pair.warnings.reserved_rows", lambda config: 419)
     printed = output_of(capsys, "inspect", source, donor)
     assert "the source looks '</s>', '<unk>'," in printed
     assert "they get the rows of the text's table" in printed

@@ -204,7 +204,7 @@ def test_all_of_a_mapped_salt_runs_on_the_gpu(
     drop_anchors, two_gpus, moves_go_nowhere, monkeypatch, untied_source, donor, word_vectors, tmp_path
 ):
     """The map of all anchors and what leaves anchors out, too: each says where it ran."""
-    options = {"aux": f"vectors:{word_vectors[0]}", "options": MAPPED | {"drop_anchors": drop_anchors}}
+    options = {"aux": f"vectors:{word_vectors[0]}", "method_options": MAPPED | {"drop_anchors": drop_anchors}}
     plain = salt_ext.transfer(untied_source, donor, tmp_path / "cpu", method="salt", device="cpu", **options)
     begun, to = [], torch.Tensor.to
     run, taken = Placement._run, {}
@@ -236,7 +236,7 @@ def test_a_mapped_salt_falls_back_with_one_warning(
     step, two_gpus, moves_go_nowhere, monkeypatch, source, donor, word_vectors, tmp_path
 ):
     """From the step on for which memory is short, on the CPU; those before stay where they ran."""
-    options = {"method": "salt", "options": MAPPED, "aux": f"vectors:{word_vectors[0]}"}
+    options = {"method": "salt", "method_options": MAPPED, "aux": f"vectors:{word_vectors[0]}"}
     plain = salt_ext.transfer(source, donor, tmp_path / "plain", device="cpu", **options)
     run = Placement.run
 

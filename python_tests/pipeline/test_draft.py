@@ -49,7 +49,7 @@ def test_assisted_generation(chat_source, kind, tmp_path) -> None:
     """transformers refuses an assistant of another size, and the answer must be the larger model's own."""
     donor = larger(tmp_path / "donor", kind)
     result = salt_ext.transfer(
-        chat_source, donor, tmp_path / "out", method="salt", options={"ridge": 0.1}, vocabulary="exact", rows=512
+        chat_source, donor, tmp_path / "out", method="salt", method_options={"ridge": 0.1}, vocabulary="exact", rows=512
     )
     own, new = (transformers.AutoTokenizer.from_pretrained(folder) for folder in (donor, result.output))
     assert new.get_vocab() == own.get_vocab()
@@ -71,7 +71,7 @@ def test_assisted_generation(chat_source, kind, tmp_path) -> None:
 def test_ids_and_rows_follow_the_donors_roles(chat_source, tmp_path) -> None:
     donor = larger(tmp_path / "donor", "byte-level")
     result = salt_ext.transfer(
-        chat_source, donor, tmp_path / "out", method="salt", options={"ridge": 0.1}, vocabulary="exact"
+        chat_source, donor, tmp_path / "out", method="salt", method_options={"ridge": 0.1}, vocabulary="exact"
     )
     new, old = (transformers.AutoTokenizer.from_pretrained(folder) for folder in (result.output, chat_source))
     config = json.loads((result.output / "config.json").read_text(encoding="utf-8"))

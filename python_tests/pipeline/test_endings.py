@@ -116,7 +116,7 @@ def test_a_fault_of_our_own(monkeypatch, capsys):
     def faulty(console: object) -> None:
         raise ZeroDivisionError("a\x1b[31m\nb")
 
-    monkeypatch.setattr("salt_ext.methods.core.listing.print_methods", faulty)
+    monkeypatch.setattr("salt_ext.cli.methods.print_methods", faulty)
     assert cli.run(["methods"]) == 3
     printed = capsys.readouterr().err
     assert printed.startswith("salt-ext: a fault that nobody foresaw, ZeroDivisionError: a\\x1b[31m b; ")
@@ -142,7 +142,7 @@ def test_whatever_is_raised(error, code, says, monkeypatch, capsys):
     def failing(console: object) -> None:
         raise error
 
-    monkeypatch.setattr("salt_ext.methods.core.listing.print_methods", failing)
+    monkeypatch.setattr("salt_ext.cli.methods.print_methods", failing)
     assert cli.run(["methods"]) == code
     assert says in capsys.readouterr().err
 

@@ -252,7 +252,7 @@ def test_models_that_lead_nowhere(source, donor, tmp_path, monkeypatch, capsys, 
 
 
 def test_outputs_that_cannot_be_are_refused_before_the_work(source, donor, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("salt_ext.pipeline.run.Job.run", lambda *_, **__: pytest.fail("it began to work"))
+    monkeypatch.setattr("salt_ext.pipeline.run.Run.match", lambda *_, **__: pytest.fail("it began to work"))
     (tmp_path / "loop").symlink_to("loop")
     for name in ("loop", "x" * 256, "loop/out", "~no-such-user-here/out"):
         output = tmp_path / name if name[0] != "~" else name

@@ -41,7 +41,7 @@ def test_head_options_change_the_head_alone(biased_source, donor, target_tokeniz
     text.write_text("\n".join(text_of(SHARED + ONLY_TARGET, 3)), encoding="utf-8")
     given = {"head_scale": 0.5, "head_bias": "frequency", "text_sample": str(text)}
     plain = salt_ext.transfer(biased_source, donor, tmp_path / "plain", method="salt")
-    result = salt_ext.transfer(biased_source, donor, tmp_path / "out", method="salt", options=given)
+    result = salt_ext.transfer(biased_source, donor, tmp_path / "out", method="salt", method_options=given)
     before, after = (load_file(found.output / "model.safetensors") for found in (plain, result))
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"lm_head.weight", "lm_head.bias"}

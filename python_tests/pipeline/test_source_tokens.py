@@ -231,7 +231,9 @@ def counting_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("kind", ["byte-level", "WordPiece"])
 def test_positions_stay_where_padding_counts(counting_source, donors, kind, tmp_path) -> None:
     """Two anchored texts, one of them padded: hidden states equal the source's in every place."""
-    result = salt_ext.transfer(counting_source, donors[kind], tmp_path / "out", method="salt", options={"ridge": 0.1})
+    result = salt_ext.transfer(
+        counting_source, donors[kind], tmp_path / "out", method="salt", method_options={"ridge": 0.1}
+    )
     new, old = (transformers.AutoTokenizer.from_pretrained(folder) for folder in (result.output, counting_source))
     assert new.pad_token_id == old.pad_token_id == 1
     assert json.loads((result.output / "config.json").read_text())["pad_token_id"] == 1

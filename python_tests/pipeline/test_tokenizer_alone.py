@@ -63,7 +63,7 @@ def test_the_rows_are_those_that_a_model_with_this_tokenizer_gets(given, source,
 def test_vectors_stand_in_for_donor_rows(method, source, alone, word_vectors, tmp_path):
     aux = f"vectors:{word_vectors[0]}"
     options = {"k": 4} if method in ("omp", "interpolate") else {}
-    made = salt_ext.transfer(source, alone, tmp_path / "out", method=method, options=options, aux=aux)
+    made = salt_ext.transfer(source, alone, tmp_path / "out", method=method, method_options=options, aux=aux)
     assert made.report["rows"]["regressed"] > 50
     stood_in = "donor table" in method_class(method).info.needs
     assert made.report["inputs"]["donor rows"] == ("the auxiliary vectors" if stood_in else None)
@@ -92,7 +92,7 @@ def test_salt_regresses_on_the_vectors(source, alone, target_tokenizer, source_t
 
 @pytest.mark.parametrize("method", ["salt", "focus", "global"])
 def test_refused_before_any_table_is_read(method, source, alone, text, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("salt_ext.pipeline.run._examine_source", lambda *given: pytest.fail("read"))
+    monkeypatch.setattr("salt_ext.pair.source_tables.SourceTables.examine", lambda *given: pytest.fail("read"))
     assert cli.run(["transfer", str(source), str(alone), "-o", str(tmp_path / "out"), "--method", method]) == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1
@@ -108,7 +108,7 @@ def test_refused_before_any_table_is_read(method, source, alone, text, tmp_path,
 
 def test_ofa_with_its_own_vectors_needs_none(source, alone, word_vectors, tmp_path):
     own = {"vectors": f"vectors:{word_vectors[0]}"}
-    made = salt_ext.transfer(source, alone, tmp_path / "out", method="ofa", options=own)
+    made = salt_ext.transfer(source, alone, tmp_path / "out", method="ofa", method_options=own)
     assert made.report["rows"]["regressed"] > 50
 
 

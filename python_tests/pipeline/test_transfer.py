@@ -66,7 +66,7 @@ def test_rows_are_the_papers(
         tmp_path / "out",
         method="salt",
         aux=f"vectors:{file}",
-        options={"temperature": temperature},
+        method_options={"temperature": temperature},
         seed=7,
     )
     before, after, donors = tensors_of(source), tensors_of(tmp_path / "out"), tensors_of(donor)
@@ -266,6 +266,17 @@ def test_report_hashes_are_of_the_bytes(source, donor, tmp_path):
 )
 def test_options_are_checked_before_any_work(option, value, tmp_path):
     of_method = option in ("temperature", "rcond", "ridge")
-    given = {"options": {option: value}} if of_method else {option: value}
+    given = {"method_options": {option: value}} if of_method else {option: value}
     with pytest.raises(InputError, match=option if option != "aux" else "auxiliary"):
         salt_ext.transfer(tmp_path / "absent", tmp_path / "absent", tmp_path / "out", **given)
+
+
+def test_options_in_one_object_and_by_name(source, donor, tmp_path):
+    """What is named takes the place of what the object says; a method's own options are no such object."""
+    given = salt_ext.TransferOptions(method="mean", seed=3)
+    made = salt_ext.transfer(source, donor, tmp_path / "out", given, seed=4)
+    assert {name: made.report["options"][name] for name in ("method", "seed")} == {"method": "mean", "seed": 4}
+    with pytest.raises(TypeError, match="options is a dict, expected TransferOptions; .* method_options"):
+        salt_ext.transfer(source, donor, tmp_path / "other", {"ridge": 0.1})
+    with pytest.raises(TypeError, match="temperature"):
+        salt_ext.transfer(source, donor, tmp_path / "other", temperature=0.1)

@@ -11,7 +11,7 @@ import transformers
 from safetensors.torch import load_file
 
 import salt_ext
-from salt_ext.pair.new_tensors import looked_up
+from salt_ext.pair.source_tables import looked_up
 from salt_ext.plan import Provenance, TransferPlan
 
 _SIZE = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}

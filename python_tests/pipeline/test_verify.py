@@ -50,8 +50,14 @@ def edited(change: Callable[[dict[str, torch.Tensor]], None]) -> Callable[[Path]
 TABLE = "model.embed_tokens.weight"
 
 
-def test_a_whole_output_passes(check):
-    assert "anchors bit-equal" in check(lambda folder: None)
+def test_a_whole_output_passes(check, whole):
+    found = check(lambda folder: None)
+    assert "anchors bit-equal" in found.checks
+    tables = load_file(whole / "model.safetensors")
+    assert found.norms.keys() <= tables.keys()
+    assert TABLE in found.norms
+    for name, norms in found.norms.items():
+        torch.testing.assert_close(norms, tables[name].double().norm(dim=1), rtol=1e-12, atol=0)
 
 
 def test_one_changed_bit_of_an_anchor(check, whole):
@@ -146,6 +152,6 @@ def test_a_converted_output(source, donor, tmp_path):
     made = salt_ext.transfer(source, donor, tmp_path / "out", dtype="bfloat16")
     checkpoint, tokenizer = Checkpoint.open(source), load_tokenizer(made.output)
     found = verify_output(made.output, checkpoint, made.plan, tokenizer=tokenizer, dtype=torch.bfloat16)
-    assert "anchors bit-equal to the source's, converted" in found
+    assert "anchors bit-equal to the source's, converted" in found.checks
     with pytest.raises(OutputError, match="names, dtypes and shapes"):
         verify_output(made.output, checkpoint, made.plan, tokenizer=tokenizer)

@@ -54,7 +54,7 @@ def test_neighbours_of_no_weight_need_no_vectors(kind, source, untied_source, ta
     target_tokenizer.save_pretrained(tmp_path / "alone")
     options = {"vectors": f"vectors:{word_vectors[0]}"}
     made = salt_ext.transfer(
-        old, tmp_path / "alone", tmp_path / "out", method="token-adapt", options=options, device="cpu"
+        old, tmp_path / "alone", tmp_path / "out", method="token-adapt", method_options=options, device="cpu"
     )
     assert made.report["rows"]["regressed"] > 50
     sums = np.add.reduceat(made.plan.values.numpy(), made.plan.crow_indices[:-1][made.plan.crow_indices.diff() > 0])
@@ -66,7 +66,7 @@ def test_rows_of_companions(untied_source, target_tokenizer, text, tmp_path):
     target_tokenizer.save_pretrained(tmp_path / "alone")
     options = {"text": text, "dimensions": 16, "iterations": 5, "minimum_length": 5}
     made = salt_ext.transfer(
-        untied_source, tmp_path / "alone", tmp_path / "out", method="tokalign", options=options, device="cpu"
+        untied_source, tmp_path / "alone", tmp_path / "out", method="tokalign", method_options=options, device="cpu"
     )
     for name in ("model.embed_tokens.weight", "lm_head.weight"):
         before, after = tables(untied_source, name), tables(made.output, name)

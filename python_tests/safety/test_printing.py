@@ -21,10 +21,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from salt_ext.alignment.job import AlignReport, print_report
+from salt_ext.alignment.job import AlignReport
+from salt_ext.cli.align import print_report
+from salt_ext.cli.compare import print_comparison
+from salt_ext.cli.demo import print_demonstration
+from salt_ext.cli.explain import print_explanations
+from salt_ext.cli.inspect import print_inspection
+from salt_ext.cli.transfer import print_summary
+from salt_ext.comparison.demo import Demonstration
 from salt_ext.comparison.result import Comparison, Row
-from salt_ext.comparison.table import html_comparison, print_comparison
-from salt_ext.demo.table import rich_table
+from salt_ext.comparison.table import html_comparison
 from salt_ext.display import printing
 from salt_ext.display.notebook import html_table
 from salt_ext.display.printing import (
@@ -39,9 +45,9 @@ from salt_ext.display.printing import (
     warn,
 )
 from salt_ext.errors import OutputError
-from salt_ext.pipeline.explanation import Explanation, print_explanations
-from salt_ext.pipeline.inspection import Inspection, print_inspection
-from salt_ext.pipeline.summary import html_summary, print_summary
+from salt_ext.pipeline.explanation import Explanation
+from salt_ext.pipeline.inspection import Inspection
+from salt_ext.pipeline.summary import html_summary
 from salt_ext.plan import Provenance
 from salt_ext.runtime.progress import terminal_bars
 
@@ -155,6 +161,7 @@ def show_table(text: str, screen: Console) -> None:
     screen.print(table)
 
 
+NO_ROWS = dict.fromkeys(("total", "copied", "regressed", "sampled", "averaged"), 0)
 PRINTERS: dict[str, Callable[[str, Console], object]] = {
     "say": lambda text, screen: say(screen, text),
     "warn": lambda text, screen: warn(screen, [text]),
@@ -168,13 +175,9 @@ PRINTERS: dict[str, Callable[[str, Console], object]] = {
     "alignment": lambda text, screen: print_report(
         AlignReport(text, text, 1, (text,), 1, {text: 1}, {text: 1}, {text: 1.0}, 1), screen
     ),
-    "demonstration": lambda text, screen: screen.print(
-        rich_table(
-            [SimpleNamespace(name=text, before=None, after=None)],  # type: ignore[list-item]
-            [],
-            title=text,
-            adapted=text,
-        )
+    "demonstration": lambda text, screen: print_demonstration(
+        Demonstration(SimpleNamespace(report={"rows": NO_ROWS}), comparison_of(text), 1, 1, {text: 1.0}),  # type: ignore[arg-type]
+        screen,
     ),
     "bars": show_bars,
 }

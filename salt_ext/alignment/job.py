@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +28,6 @@ from salt_ext.alignment.corpus import LONGEST_LINE
 from salt_ext.alignment.direction import looks_swapped
 from salt_ext.alignment.lexicon import Side, lexicon_counts
 from salt_ext.alignment.units import Unit
-from salt_ext.display.printing import PlainTable, say, warn
 from salt_ext.errors import InputError, OutputError
 from salt_ext.files.json_text import json_text
 from salt_ext.files.output_file import check_output_file, write_anew
@@ -41,7 +39,7 @@ from salt_ext.tokenizer import build_target
 from salt_ext.vocab import Vocabulary, encode_lines, load_tokenizer, match_vocabularies
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,27 +183,6 @@ def _align(
         seconds=clock.seconds,
         peak_memory=peak_memory(),
     )
-
-
-def print_report(found: AlignReport, console: Console) -> None:
-    """Prints how much of the target's vocabulary and text is covered."""
-    columns = ["target tokens", "count", "share"]
-    counted: Sequence[Mapping[str, int]] = [found.tokens]
-    if found.occurrences is not None:
-        columns += ["in the text", "share"]
-        counted = [found.tokens, found.occurrences]
-    coverage = PlainTable(*columns, title="Coverage")
-    for origin in found.tokens:
-        cells = [(counts[origin], sum(counts.values())) for counts in counted]
-        coverage.row(origin, *(cell for count, total in cells for cell in (f"{count:,}", f"{count / total:.1%}")))
-    console.print(coverage)
-    origin = "a lexicon" if found.lines is None else f"{found.lines:,} pairs of lines"
-    say(
-        console,
-        f"{found.pairs:,} pairs of tokens from {origin}, {sum(found.seconds.values()):.1f} s, "
-        f"{found.peak_memory / 2**20:,.0f} MiB",
-    )
-    warn(console, found.warnings)
 
 
 def write_report(path: Path, found: AlignReport) -> None:

@@ -10,7 +10,7 @@ from salt_ext.checkpoint.layout import holds_weights, without_weights
 from salt_ext.checkpoint.output_files import check_write
 from salt_ext.checkpoint.padding import padded_rows, padding_multiple
 from salt_ext.checkpoint.tensors import ModelOptions, VocabularyTensors
-from salt_ext.checkpoint.write import NewTensor, write_checkpoint
+from salt_ext.checkpoint.write import NewTensor, write_configs, write_tokenizer, write_weights
 
 __all__ = [
     "Checkpoint",
@@ -28,5 +28,7 @@ __all__ = [
     "reserved_rows",
     "resized_config",
     "without_weights",
-    "write_checkpoint",
+    "write_configs",
+    "write_tokenizer",
+    "write_weights",
 ]

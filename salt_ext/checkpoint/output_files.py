@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from salt_ext.checkpoint.convert import converted_name
+from salt_ext.checkpoint.convert import check_dtype, converted_name
 from salt_ext.checkpoint.destination import check_output
 from salt_ext.checkpoint.folder import Checkpoint
 from salt_ext.checkpoint.header import TensorInfo, read_header
@@ -34,7 +34,14 @@ class OutputFile:
     metadata: dict[str, str] | None
 
 
-def check_write(source: Checkpoint, output: Path, *, inputs: Sequence[Path] = (), force: bool) -> Path:
+def check_write(
+    source: Checkpoint,
+    output: Path,
+    *,
+    inputs: Sequence[Path] = (),
+    force: bool,
+    dtype: torch.dtype | None = None,
+) -> Path:
     """Checks, before any work, that a model folder can be made of a checkpoint; touches nothing.
 
     Args:
@@ -42,14 +49,18 @@ def check_write(source: Checkpoint, output: Path, *, inputs: Sequence[Path] = ()
         output: the folder to make.
         inputs: what else is read and must survive, see `check_output`.
         force: whether an existing model folder may be replaced.
+        dtype: what floating tensors are converted to; None keeps them.
 
     Returns:
         The absolute path of the output, symbolic links resolved.
 
     Raises:
         OutputError: see `check_output`.
-        InputError: a weight file of the source would get the name of another, or of a file that is written anew.
+        InputError: a weight file of the source would get the name of another, or of a file that is written anew; or
+            `dtype` cannot be used.
     """
+    if dtype is not None:
+        check_dtype(dtype, source.config)
     # Whatever the case: many file systems make no difference.
     taken = {name.casefold(): name for name in OWN_FILES}
     for file in source.files:

@@ -11,15 +11,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from salt_ext.checkpoint.convert import check_dtype, converted_chunks, converted_config, converted_name
+from salt_ext.checkpoint.convert import converted_chunks, converted_config, converted_name
 from salt_ext.checkpoint.copying import Advance, can_link, copy_file, copy_range, create, open_for_copy, write_all
-from salt_ext.checkpoint.destination import check_space, require_replaceable
+from salt_ext.checkpoint.destination import check_space
 from salt_ext.checkpoint.folder import Checkpoint
 from salt_ext.checkpoint.header import TensorInfo, dtype_name, element_bits, encode_header, nbytes
 from salt_ext.checkpoint.layout import INDEX_FILE
-from salt_ext.checkpoint.output_files import OutputFile, check_write, output_files
+from salt_ext.checkpoint.output_files import OutputFile, output_files
 from salt_ext.checkpoint.reading import CHUNK, byte_view, chunks
-from salt_ext.checkpoint.staging import staged_folder
 from salt_ext.errors import InputError, OutputError, brief
 from salt_ext.files.json_text import json_text
 
@@ -39,75 +38,88 @@ class NewTensor(NamedTuple):
     make: Callable[[], Tensor]
 
 
-def write_checkpoint(
+def write_weights(
     source: Checkpoint,
-    output: Path,
-    *,
     tensors: Mapping[str, NewTensor],
-    config: dict[str, Any],
-    generation_config: dict[str, Any] | None,
-    tokenizer: PreTrainedTokenizerBase,
-    extra: Callable[[Path], None],
-    force: bool,
-    link: bool = False,
+    folder: Path,
+    *,
     dtype: torch.dtype | None = None,
+    link: bool = False,
     advance: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Writes a complete model folder in safetensors, or nothing.
+    """Writes a model's weights in safetensors, their index where there is one, and the other files that it needs.
 
     Memory is bounded by one new tensor: each is made when its turn comes, written and dropped; all other tensors go
     from file to file. Files that hold nothing new are taken over whole. Duplicates of tied tensors
-    (`VocabularyTensors.duplicates`) are left out.
+    (`VocabularyTensors.duplicates`) are left out. Configurations and tokenizers are not among the other files, see
+    `Checkpoint.companions`.
 
     Args:
         source: the checkpoint to take everything else from.
-        output: the folder to make; must not exist unless `force`.
         tensors: the new tensors, by key.
-        config: becomes config.json (with `dtype`: with that dtype).
-        generation_config: becomes generation_config.json, unless None.
-        tokenizer: saved with its own `save_pretrained`; none of the source's tokenizer files is copied. The source's
-            other files that the output needs are, see `Checkpoint.companions`.
-        extra: called with the folder before it appears, to add plan and report.
-        force: whether an existing model folder is replaced.
+        folder: an empty one, or one that holds a tokenizer.
+        dtype: convert every float16, bfloat16, float32 and float64 tensor to this one of these dtypes, which
+            `check_write` has found usable; None keeps them.
         link: hard-link files that are taken over whole, where source and output are on one device and the file is no
             symbolic link, see `can_link`: they take no space, but changing either folder's file in place changes both.
-        dtype: convert every float16, bfloat16, float32 and float64 tensor to this one of these dtypes.
-        advance: told (bytes of weights and companion files written or linked, bytes in all).
+        advance: told (bytes written or linked, bytes in all).
 
     Raises:
-        OutputError: see `check_write`; or the disk is full, or writing failed. Nothing is left behind.
-        InputError: `dtype` cannot be used, or a value does not fit it; or a file of the source changed or cannot be
-            read.
+        OutputError: the disk has no room for it.
+        InputError: a value does not fit `dtype`; or a file of the source changed or cannot be read.
         ValueError: a new tensor does not have the shape or dtype that was announced.
+        OSError: a file cannot be written.
     """
-    output = check_write(source, output, force=force)
-    if dtype is not None:
-        check_dtype(dtype, source.config)
-        config = converted_config(config, dtype)
     companions = source.companions().kept
     files = output_files(source, tensors, dtype)
     written = sum(_size(info, tensors, dtype) for file in files if file.metadata is not None for info in file.tensors)
     whole = [*companions, *(file.source for file in files if file.metadata is None)]
     sizes = {file: _file_size(file) for file in whole}
-    copied = sum(size for file, size in sizes.items() if not (link and can_link(file, output.parent)))
-    check_space(output, written + copied + _ALLOWANCE)
+    copied = sum(size for file, size in sizes.items() if not (link and can_link(file, folder)))
+    check_space(folder, written + copied + _ALLOWANCE)
     step = _meter(advance, written + sum(sizes.values()))
-    with staged_folder(output, force=force, check=require_replaceable) as folder:
-        _save_tokenizer(tokenizer, folder)
-        for file in files:
-            target = folder / file.name
-            if file.metadata is None:
-                copy_file(file.source, target, link=link, advance=step)
-            else:
-                write_file(target, file.tensors, file.metadata, new=tensors, dtype=dtype, advance=step)
-        for companion in companions:
-            copy_file(companion, folder / companion.name, link=link, advance=step)
-        if source.index is not None:
-            _write_json(folder / INDEX_FILE, _index(source.index, files, source.tensors, tensors, dtype))
-        _write_json(folder / "config.json", config)
-        if generation_config is not None:
-            _write_json(folder / "generation_config.json", generation_config)
-        extra(folder)
+    for file in files:
+        target = folder / file.name
+        if file.metadata is None:
+            copy_file(file.source, target, link=link, advance=step)
+        else:
+            write_file(target, file.tensors, file.metadata, new=tensors, dtype=dtype, advance=step)
+    for companion in companions:
+        copy_file(companion, folder / companion.name, link=link, advance=step)
+    if source.index is not None:
+        _write_json(folder / INDEX_FILE, _index(source.index, files, source.tensors, tensors, dtype))
+
+
+def write_configs(
+    config: Mapping[str, Any],
+    generation_config: Mapping[str, Any] | None,
+    folder: Path,
+    *,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Writes config.json (with `dtype`: with that dtype) and, unless it is None, generation_config.json.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    _write_json(folder / "config.json", config if dtype is None else converted_config(config, dtype))
+    if generation_config is not None:
+        _write_json(folder / "generation_config.json", generation_config)
+
+
+def write_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Saves a tokenizer with its own `save_pretrained`.
+
+    It comes before all else: a tokenizer writes what files it likes, and in an empty folder none of them can be
+    another's.
+
+    Raises:
+        OutputError: it cannot be saved.
+    """
+    try:
+        tokenizer.save_pretrained(folder)
+    except Exception as error:  # the tokenizers library raises a bare Exception for a full disk
+        raise OutputError(f"the tokenizer cannot be saved to {folder}: {brief(error)}") from error
 
 
 def write_file(
@@ -212,11 +224,3 @@ def _index(
 def _write_json(file: Path, value: Mapping[str, Any]) -> None:
     with file.open("x", encoding="utf-8") as stream:
         stream.write(json_text(value))
-
-
-def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Called first: a tokenizer writes what files it likes, and in an empty folder none of them can be another's."""
-    try:
-        tokenizer.save_pretrained(folder)
-    except Exception as error:  # the tokenizers library raises a bare Exception for a full disk
-        raise OutputError(f"the tokenizer cannot be saved to {folder}: {brief(error)}") from error

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from salt_ext.cli.options import TrustRemoteCode
-from salt_ext.display.printing import console, last_words
+from salt_ext.display.printing import PlainTable, console, last_words, say, warn
 from salt_ext.errors import InputError
 from salt_ext.runtime.interruption import silent_end
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from salt_ext.alignment.job import AlignReport
 
 ORIGIN = "Translations from elsewhere"
 
@@ -80,4 +86,25 @@ def align(
         job.write_report(report, found)
     if not quiet:
         with last_words(f"the alignment table is complete in {output}"):
-            job.print_report(found, console())
+            print_report(found, console())
+
+
+def print_report(found: AlignReport, console: Console) -> None:
+    """Prints how much of the target's vocabulary and text is covered."""
+    columns = ["target tokens", "count", "share"]
+    counted: Sequence[Mapping[str, int]] = [found.tokens]
+    if found.occurrences is not None:
+        columns += ["in the text", "share"]
+        counted = [found.tokens, found.occurrences]
+    coverage = PlainTable(*columns, title="Coverage")
+    for origin in found.tokens:
+        cells = [(counts[origin], sum(counts.values())) for counts in counted]
+        coverage.row(origin, *(cell for count, total in cells for cell in (f"{count:,}", f"{count / total:.1%}")))
+    console.print(coverage)
+    origin = "a lexicon" if found.lines is None else f"{found.lines:,} pairs of lines"
+    say(
+        console,
+        f"{found.pairs:,} pairs of tokens from {origin}, {sum(found.seconds.values()):.1f} s, "
+        f"{found.peak_memory / 2**20:,.0f} MiB",
+    )
+    warn(console, found.warnings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,14 +23,21 @@ from salt_ext.cli.options import (
     TokenizerOption,
     TokenMap,
     TrustRemoteCode,
+    options_of,
 )
-from salt_ext.display.printing import complain, console, last_words, say
+from salt_ext.display.printing import PlainTable, complain, console, last_words, say, warn
 from salt_ext.runtime.interruption import silent_end
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from salt_ext.comparison.result import Comparison
 
 TEXT = "Text and adaptation"
 
 
 def compare(
+    context: typer.Context,
     source: Source,
     donor: Donor,
     methods: Annotated[
@@ -89,7 +96,6 @@ def compare(
         from salt_ext.comparison.journal import JOURNAL_FILE
         from salt_ext.comparison.plot import NEEDED, can_draw
         from salt_ext.comparison.run import compare as run
-        from salt_ext.comparison.table import print_comparison
         from salt_ext.pair.pair import PairOptions
 
     if output is not None and not can_draw():
@@ -108,15 +114,7 @@ def compare(
             max_bytes=max_bytes,
             aux=aux,
             match=match.value,
-            models=PairOptions(
-                tokenizer=tokenizer,
-                token_map=token_map,
-                keep_markers=keep_markers,
-                embedding=embedding,
-                head=head,
-                donor_embedding=donor_embedding,
-                trust_remote_code=trust_remote_code,
-            ),
+            models=options_of(context, PairOptions),
             device=device,
             threads=threads,
             output=output,
@@ -128,3 +126,20 @@ def compare(
         raise
     with last_words(None if output is None else f"the comparison is written to {output}"):
         print_comparison(comparison, console())
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """Prints the table, what its columns mean, and the warnings."""
+    from salt_ext.comparison.table import notes, rows, title
+
+    metrics = comparison.metrics
+    table = PlainTable("method", *(metric.heading for metric in metrics), title=title(comparison))
+    table.columns[0].overflow = "fold"
+    for column, metric in zip(table.columns[1:], metrics, strict=True):
+        column.justify, column.min_width = "right", len(metric.heading)
+    for cells in rows(comparison):
+        table.row(*cells)
+    console.print(table)
+    for sentence in notes(comparison):
+        say(console, sentence)
+    warn(console, comparison.warnings)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from salt_ext.errors import InputError
+
+Options = TypeVar("Options", bound=Any)
 
 
 class Match(str, Enum):
@@ -126,7 +129,21 @@ SetOptions = Annotated[
 ]
 
 
-def options_of(pairs: list[str] | None, **direct: float | str | Path | None) -> dict[str, object]:
+def options_of(context: typer.Context, kind: type[Options], **changes: object) -> Options:
+    """The options object of a command: of what the command line has, all that the object has a field for.
+
+    Args:
+        context: of the command that runs.
+        kind: a dataclass of options.
+        changes: fields that are not as the command line has them.
+    """
+    names = {field.name for field in fields(kind)}
+    given = {name: value for name, value in context.params.items() if name in names} | changes
+    made: Options = kind(**{name: value.value if isinstance(value, Enum) else value for name, value in given.items()})
+    return made
+
+
+def method_options(pairs: list[str] | None, **direct: float | str | Path | None) -> dict[str, object]:
     """A method's options from those that have a flag of their own and were given, and from NAME=VALUE pairs.
 
     Raises:

@@ -20,8 +20,8 @@ from salt_ext.evaluation.measuring import Stop, measure_stream
 from salt_ext.evaluation.precision import fast_dtype
 from salt_ext.evaluation.token_stream import TextScore, TokenStream
 from salt_ext.evaluation.training import adapt_stream
-from salt_ext.pair.new_tensors import new_tensors
 from salt_ext.pair.pair import Pair
+from salt_ext.pair.source_tables import SourceTables
 from salt_ext.plan import TransferPlan
 from salt_ext.runtime.device import Placement
 from salt_ext.vocab import Anchors
@@ -170,7 +170,9 @@ class Body:
         if self._model is not None and self._in_place is plan:
             return self._model
         checkpoint = self._pair.source.checkpoint
-        tensors = new_tensors(checkpoint, plan, placement=Placement(self.device))
+        tensors = SourceTables(checkpoint, self._pair.source.vocabulary.tokens).moved(
+            plan, placement=Placement(self.device)
+        )
         self._in_place = None
         if self._model is not None and self._slots is not None:
             fill_slots(self._slots, tensors)

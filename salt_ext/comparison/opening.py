@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from salt_ext.checkpoint import NewTensor, write_checkpoint
+from salt_ext.checkpoint import NewTensor
 from salt_ext.checkpoint.adapters import without_adapter
 from salt_ext.checkpoint.model_config import model_config
 from salt_ext.errors import InputError, OutputError, brief
 from salt_ext.pair.pair import Pair, moved_configs
+from salt_ext.pair.writing import write_moved_model
 from salt_ext.runtime.progress import without_progress_bars
 from salt_ext.vocab import Anchors
 
@@ -61,7 +62,7 @@ def open_moved(
     Args:
         pair: source and new tokenizer.
         anchors: what they share.
-        tensors: what replaces the vocabulary-indexed ones, see `salt_ext.pair.new_tensors.new_tensors`.
+        tensors: what replaces the vocabulary-indexed ones, see `SourceTables.moved`.
         rows: of the new tables.
         device: where the model goes.
 
@@ -74,17 +75,9 @@ def open_moved(
     with tempfile.TemporaryDirectory(prefix="salt-compare-") as scratch:
         folder = Path(scratch) / "model"
         try:
-            write_checkpoint(
-                checkpoint,
-                folder,
-                tensors=tensors,
-                config=configs.config,
-                generation_config=configs.generation_config,
-                tokenizer=pair.target.tokenizer,
-                extra=lambda folder: None,
-                force=False,
-            )
-        except OutputError as error:
+            folder.mkdir()
+            write_moved_model(pair, configs, tensors, folder)
+        except (OutputError, OSError) as error:
             reason = str(error).replace(str(folder), f"a model in {tempfile.gettempdir()}")
             raise OutputError(f"the folder for temporary files (TMPDIR) cannot be used: {reason}") from error
         try:

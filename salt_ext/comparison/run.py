@@ -24,12 +24,11 @@ from salt_ext.errors import InputError
 from salt_ext.methods.core.needs import check_needs
 from salt_ext.pair.pair import PairOptions, match_pair, open_pair
 from salt_ext.pair.tables import PairTables
-from salt_ext.pipeline.inspection import warnings_of
-from salt_ext.pipeline.options import DONOR_AUX
+from salt_ext.pair.warnings import warnings_of
 from salt_ext.runtime.device import AUTO, choose_device
 from salt_ext.runtime.machine import cpu_threads
 from salt_ext.runtime.progress import Clock, Watching, watched
-from salt_ext.vectors import open_vectors
+from salt_ext.vectors import DONOR_AUX, open_vectors
 from salt_ext.vocab import Level
 
 

@@ -1,37 +1,16 @@
-"""The comparison on the terminal."""
+"""What a person is shown of a comparison: title, cells, notes; as HTML in a notebook."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from salt_ext.comparison.result import Comparison, Metric, Row
 from salt_ext.display.notebook import html_table
-from salt_ext.display.printing import PlainTable, say, warn
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-
-def print_comparison(comparison: Comparison, console: Console) -> None:
-    """Prints the table, what its columns mean, and the warnings."""
-    metrics = comparison.metrics
-    table = PlainTable("method", *(metric.heading for metric in metrics), title=_title(comparison))
-    table.columns[0].overflow = "fold"
-    for column, metric in zip(table.columns[1:], metrics, strict=True):
-        column.justify, column.min_width = "right", len(metric.heading)
-    for cells in _rows(comparison):
-        table.row(*cells)
-    console.print(table)
-    for sentence in _notes(comparison):
-        say(console, sentence)
-    warn(console, comparison.warnings)
 
 
 def html_comparison(comparison: Comparison) -> str:
     """The same as HTML."""
     headings = ("method", *(metric.heading for metric in comparison.metrics))
-    notes = [*_notes(comparison), *(f"warning: {warning}" for warning in comparison.warnings)]
-    return html_table(_title(comparison), headings, _rows(comparison), notes)
+    below = [*notes(comparison), *(f"warning: {warning}" for warning in comparison.warnings)]
+    return html_table(title(comparison), headings, rows(comparison), below)
 
 
 def figure(row: Row, metric: Metric) -> str:
@@ -43,7 +22,7 @@ def figure(row: Row, metric: Metric) -> str:
     return text if std is None else f"{text} ± {std / metric.scale:.{metric.digits}f}"
 
 
-def _title(comparison: Comparison) -> str:
+def title(comparison: Comparison) -> str:
     facts = comparison.facts
     seeds = len(facts["seeds"])
     adapted = f", adapted on {facts['adaptation']['tokens']:,} tokens" if facts["adaptation"] else ""
@@ -51,11 +30,11 @@ def _title(comparison: Comparison) -> str:
     return f"{facts['text']['bytes']:,} bytes of text{adapted}{spread}"
 
 
-def _rows(comparison: Comparison) -> list[list[str]]:
+def rows(comparison: Comparison) -> list[list[str]]:
     return [[row.method, *(figure(row, metric) for metric in comparison.metrics)] for row in comparison.rows]
 
 
-def _notes(comparison: Comparison) -> list[str]:
+def notes(comparison: Comparison) -> list[str]:
     facts = comparison.facts
     return [
         *(f"{metric.heading}: {metric.meaning}" for metric in comparison.metrics),

@@ -9,8 +9,8 @@ from torch import Tensor
 from salt_ext.errors import InputError
 from salt_ext.methods import Material
 from salt_ext.methods.core.needs import advice
-from salt_ext.pair.new_tensors import read_rows
 from salt_ext.pair.pair import Pair
+from salt_ext.pair.source_tables import SourceTables
 from salt_ext.pair.table_facts import TableFacts, examine_table
 from salt_ext.pair.tokenizer_alone import TokenizerAlone
 from salt_ext.runtime.device import Placement
@@ -29,6 +29,7 @@ class PairTables:
     """Tables of a pair of models, in which auxiliary vectors stand in for the rows that a tokenizer alone lacks.
 
     Attributes:
+        source: those of the source.
         donor_facts: hash and norms of the donor's table; None until it is read.
         stood_in: whether a method has asked for donor rows, and was given auxiliary vectors.
     """
@@ -42,6 +43,7 @@ class PairTables:
             clock: told of every reading.
         """
         self._pair, self._vectors, self._clock = pair, vectors, clock
+        self.source = SourceTables(pair.source.checkpoint, pair.source.vocabulary.tokens)
         self.donor_facts: TableFacts | None = None
         self.forget_uses()
 
@@ -52,7 +54,8 @@ class PairTables:
 
     def close(self) -> None:
         """Gives the tables' memory back; they are read again if they are asked for."""
-        for name in ("_donor", "_auxiliary", "source"):
+        self.source.close()
+        for name in ("_donor", "_auxiliary"):
             self.__dict__.pop(name, None)
 
     @property
@@ -113,12 +116,9 @@ class PairTables:
         with self._clock.step("read the auxiliary vectors"):
             return look_up(self._vectors, self._pair.target.vocabulary)
 
-    @cached_property
-    def source(self) -> Tensor:
-        """The source's input table."""
-        checkpoint = self._pair.source.checkpoint
+    def _source_input(self) -> Tensor:
         with self._clock.step("read the source's tables"):
-            return read_rows(checkpoint, checkpoint.vocabulary_tensors().input, rows=self._pair.source.vocabulary.size)
+            return self.source.input
 
     def material(self, anchors: Anchors, *, seed: int = 0, placement: Placement | None = None) -> Material:
         """What a method is given."""
@@ -129,7 +129,7 @@ class PairTables:
             anchors=anchors,
             read_donor=lambda: self.donor,
             read_auxiliary=lambda: self.auxiliary,
-            read_source=lambda: self.source,
+            read_source=self._source_input,
             stands_in=isinstance(pair.donor, TokenizerAlone),
             source_tokenizer=pair.source.tokenizer,
             target_tokenizer=pair.target.tokenizer,

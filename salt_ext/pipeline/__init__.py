@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from salt_ext.pipeline.api import TransferResult, transfer
+from salt_ext.pipeline.options import TransferOptions
 
-__all__ = ["TransferResult", "transfer"]
+__all__ = ["TransferOptions", "TransferResult", "transfer"]

@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from salt_ext.checkpoint.names import PLAN_FILE
-from salt_ext.display.printing import PlainTable, quoted, say
 from salt_ext.errors import InputError
 from salt_ext.files.json_text import read_json
 from salt_ext.files.paths import expanded
 from salt_ext.plan import Provenance, TransferPlan
 from salt_ext.vocab import Vocabulary, load_tokenizer
 from salt_ext.vocab.vocabulary import written_id
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-_SHOWN_SOURCES = 12
 
 
 @dataclass(frozen=True)
@@ -83,28 +76,6 @@ def find_token(vocabulary: Vocabulary, wanted: str) -> list[int]:
     if not found:
         raise InputError(f"token {wanted!r:.200} is not in the vocabulary of {vocabulary.name}")
     return found
-
-
-def print_explanations(found: Sequence[Explanation], console: Console) -> None:
-    """Prints one table for each row."""
-    for row in found:
-        title = f"#{row.target_id} {quoted(row.token)}: {row.provenance.name.lower()}"
-        if row.residual is not None:
-            title += f", residual {row.residual:.3f}"
-        say(console, title)
-        if row.mapped_from:
-            more = ", corrected by" if row.sources else ""
-            say(console, f"one map of {row.mapped_from:,} source rows, see the plan's low-rank part{more}")
-        if not row.sources:
-            continue
-        table = PlainTable("weight", "source id", "source token")
-        for number, token, weight in row.sources[:_SHOWN_SOURCES]:
-            table.row(f"{weight:+.4f}", number, quoted(token))
-        console.print(table)
-        rest = row.sources[_SHOWN_SOURCES:]
-        if rest:
-            share = sum(abs(weight) for *_, weight in rest) / sum(abs(weight) for *_, weight in row.sources)
-            say(console, f"and {len(rest)} more, {share:.0%} of the sum of magnitudes")
 
 
 def _explain(plan: TransferPlan, vocabulary: Vocabulary, names: list[str | None], number: int) -> Explanation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
@@ -18,17 +17,17 @@ from torch import Tensor
 from salt_ext.files.json_text import json_text
 from salt_ext.files.output_file import write_anew
 from salt_ext.ops.loader import cpu_isa
-from salt_ext.pair.left_out import LeftOut
+from salt_ext.pair.left_out import left_out_of
+from salt_ext.pair.special_map import special_map
 from salt_ext.pair.tokenizer_alone import TokenizerAlone
 from salt_ext.plan import Provenance, TransferPlan
-from salt_ext.runtime.machine import cpu_name
-from salt_ext.vocab import Anchors, Vocabulary
+from salt_ext.runtime.machine import cpu_name, peak_memory
+from salt_ext.vocab import Anchors
 
 if TYPE_CHECKING:
-    from salt_ext.choosing import Decision
-    from salt_ext.methods import MethodInfo
-    from salt_ext.pair.pair import Model, Pair
+    from salt_ext.pair.pair import Model
     from salt_ext.pair.table_facts import TableFacts
+    from salt_ext.pipeline.run import Checked, Made, Run
     from salt_ext.vectors import VectorSource
 
 _PACKAGES = ("salt-ext", "torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "numpy")
@@ -39,59 +38,34 @@ _HASHED_FILES = ("config.json", "tokenizer.json", "tokenizer.model", "tokenizer_
 
 
 def build_report(
-    *,
-    pair: Pair,
+    run: Run,
     anchors: Anchors,
-    plan: TransferPlan,
-    method: MethodInfo,
-    facts: Mapping[str, Any],
-    decision: Decision | None,
-    options: Mapping[str, Any],
-    vectors: VectorSource | None,
-    stood_in: bool,
-    special: Sequence[Mapping[str, Any]],
-    lost_tokens: LeftOut,
+    made: Made,
     before: Mapping[str, TableFacts],
-    donor: TableFacts | None,
-    after: Mapping[str, Tensor],
-    checks: Sequence[str],
-    left_out: Sequence[str],
+    checked: Checked,
+    *,
+    folder: Path,
     warnings: Sequence[str],
-    seconds: Mapping[str, float],
-    devices: Mapping[str, str],
-    peak_memory: int,
-    peak_before_check: int,
 ) -> dict[str, Any]:
     """Everything that salt_report.json holds; numbers only where they are known, null elsewhere.
 
     Args:
-        pair: source and donor.
-        anchors: the tokens that they share.
-        plan: how each row was made.
-        method: what made the new rows.
-        facts: what it tells of its own choices.
-        decision: how it was chosen; None where the user named it.
-        options: what the user asked for.
-        vectors: the auxiliary vectors; None for the donor's own table, if it has one.
-        stood_in: whether they stood in for donor rows.
-        special: the map of special tokens.
-        lost_tokens: special tokens of the source that the new tokenizer lacks, by reason.
+        run: the transfer.
+        anchors: the tokens that the vocabularies share.
+        made: how the new rows were made.
         before: facts of each vocabulary tensor of the source.
-        donor: facts of the donor's table; None where the method did not read it.
-        after: for each new tensor the norms of its rows, float64 [target rows].
-        checks: what was verified.
-        left_out: names of what lies in the source's folder and is nothing of the new model.
+        checked: what the new folder was found to be.
+        folder: the new folder.
         warnings: sentences for the user.
-        seconds: wall time by step.
-        devices: where the ops ran, by step.
-        peak_memory: bytes, the most that the process had in memory, the check of the output included.
-        peak_before_check: bytes, before that check, which loads a model that is small enough for a forward pass.
     """
+    pair, plan, method, decision = run.pair, made.plan, made.method.info, made.decision
+    donor, companions = run.tables.donor_facts, pair.source.checkpoint.companions()
+    donor_rows = None if donor is None else "the donor's input table"
     target = pair.target.vocabulary
     sampled = plan.rows(Provenance.SAMPLED).tolist()
     return {
         "made_by": "salt-ext",
-        "method": {"name": method.name, "paper": method.paper, "facts": dict(facts)},
+        "method": {"name": method.name, "paper": method.paper, "facts": dict(made.combined.facts)},
         "choice": None if decision is None else decision.as_json(),
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "inputs": {
@@ -101,15 +75,15 @@ def build_report(
             "donor": _tokenizer_facts(pair.donor)
             if isinstance(pair.donor, TokenizerAlone)
             else _model_facts(pair.donor, {} if donor is None else {"input table": donor.sha256}),
-            "donor rows": "the auxiliary vectors" if stood_in else None if donor is None else "the donor's input table",
-            "auxiliary vectors": _vector_facts(pair.donor, vectors),
+            "donor rows": "the auxiliary vectors" if run.tables.stood_in else donor_rows,
+            "auxiliary vectors": _vector_facts(pair.donor, run.vectors),
         },
-        "options": dict(options),
+        "options": run.options.as_json(),
         "machine": {
             "cpu": cpu_name(),
             "instruction_set": cpu_isa(),
             "threads": torch.get_num_threads(),
-            "ops_ran_on": dict(devices),
+            "ops_ran_on": dict(run.placement.ran),
             "python": platform.python_version(),
             "system": platform.platform(),
             "packages": {name: version(name) for name in _PACKAGES},
@@ -119,26 +93,26 @@ def build_report(
             "kind": target.kind,
             "ids": target.size,
             "added": [[number, target.tokens[number]] for number in pair.target.added],
-            "left_out": {reason: [list(token) for token in tokens] for reason, tokens in lost_tokens.items()},
+            "left_out": {reason: [list(token) for token in tokens] for reason, tokens in left_out_of(pair).items()},
         },
-        "special_tokens": [dict(entry) for entry in special],
+        "special_tokens": special_map(pair, anchors),
         "anchors": {"by_class": anchors.counts(), "total": len(anchors), "collisions": dict(anchors.collisions)},
         "rows": {kind.name.lower(): len(plan.rows(kind)) for kind in Provenance} | {"total": plan.target_rows},
         "support": _support(plan),
-        "norms": {name: _norms(plan, facts.norms, after[name]) for name, facts in before.items()},
+        "norms": {name: _norms(plan, facts.norms, checked.norms[name]) for name, facts in before.items()},
         "sampled_tokens": {
             "count": len(sampled),
             "listed": [[number, target.tokens[number]] for number in sampled[:_LISTED_TOKENS]],
         },
         "files": {
-            "copied": [file.name for file in pair.source.checkpoint.companions().kept],
-            "left_out": list(left_out),
+            "copied": [file.name for file in companions.kept],
+            "left_out": [name for name in companions.left_out if not (folder / name).exists()],
         },
-        "checks": list(checks),
+        "checks": checked.checks,
         "warnings": list(warnings),
-        "seconds": {name: round(value, 4) for name, value in seconds.items()},
-        "peak_memory_bytes": peak_memory,
-        "peak_memory_before_check_bytes": peak_before_check,
+        "seconds": {name: round(value, 4) for name, value in run.clock.seconds.items()},
+        "peak_memory_bytes": peak_memory(),
+        "peak_memory_before_check_bytes": checked.peak_before,
     }
 
 
@@ -149,11 +123,6 @@ def write_report(report: Mapping[str, Any], file: Path) -> None:
         OutputError: the file cannot be written.
     """
     write_anew(file, json_text(report, strict=True).encode(), what="the report")
-
-
-def readable_tokens(vocabulary: Vocabulary) -> str:
-    """A JSON list, by id, of what each token writes (special tokens as spelt, null for a hole); kept with a plan."""
-    return json.dumps([vocabulary.readable(number) for number in range(vocabulary.size)], ensure_ascii=False)
 
 
 def _model_facts(model: Model, tables: Mapping[str, str]) -> dict[str, Any]:

@@ -2,59 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from salt_ext.display.listing import listed
 from salt_ext.display.notebook import html_table
-from salt_ext.display.printing import PlainTable, say, warn
 from salt_ext.pair.left_out import left_out_sentences
 from salt_ext.plan import Provenance
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    pass
 
 _SHOWN_FILES = 10
 
 
-def print_summary(report: Mapping[str, Any], output: Path, console: Console) -> None:
-    """Prints rows by provenance, the figures, and the warnings."""
-    say(console, output)
-    table = PlainTable("rows", "count", "share")
-    for cells in _rows(report):
-        table.row(*cells)
-    console.print(table)
-    for sentence in _figures(report):
-        say(console, sentence)
-    if report["choice"] and report["choice"]["tried"]:
-        console.print(_tried(report["choice"]["tried"]))
-    if left_out := report["files"]["left_out"]:
-        say(console, f"not taken over from the source's folder: {listed(left_out, _SHOWN_FILES)}")
-    warn(console, report["warnings"])
-
-
 def html_summary(report: Mapping[str, Any], output: Path) -> str:
     """The same as HTML."""
-    notes = [*_figures(report), *(f"warning: {warning}" for warning in report["warnings"])]
-    return html_table(output, ("rows", "count", "share"), _rows(report), notes)
+    notes = [*figures(report), *(f"warning: {warning}" for warning in report["warnings"])]
+    return html_table(output, ("rows", "count", "share"), row_counts(report), notes)
 
 
-def _rows(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def row_counts(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     rows, total = report["rows"], max(1, report["rows"]["total"])
     kinds = (kind.name.lower() for kind in Provenance)
     return [(kind, f"{rows[kind]:,}", f"{rows[kind] / total:.1%}") for kind in kinds]
 
 
-def _tried(tried: Sequence[Mapping[str, Any]]) -> PlainTable:
-    table = PlainTable("method", "bits/byte", "trained", "", title="Tried on the text")
-    for each in tried:
-        figures = [each["bits_per_byte"], each["trained"]]
-        table.row(each["method"], *("" if f is None else f"{f:.3f}" for f in figures), each["note"])
-    return table
-
-
-def _figures(report: Mapping[str, Any]) -> list[str]:
+def figures(report: Mapping[str, Any]) -> list[str]:
     classes = ", ".join(f"{count:,} {kind}" for kind, count in report["anchors"]["by_class"].items())
     figures = [f"anchors: {classes}"]
     support = report["support"]

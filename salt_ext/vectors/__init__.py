@@ -26,6 +26,7 @@ from salt_ext.vectors.word2vec import Word2VecFile
 from salt_ext.vocab import Vocabulary
 
 __all__ = [
+    "DONOR_AUX",
     "FastTextFile",
     "TableFile",
     "TextFile",
@@ -38,6 +39,8 @@ __all__ = [
     "rows_for",
 ]
 
+# Stands for the donor's own table, where a specification of vectors is expected.
+DONOR_AUX = "donor"
 _PREFIXES = ("fasttext", "vectors")
 _EXPECTED = "expected fasttext:FILE.bin (Facebook's format) or vectors:FILE (.vec, .txt, .bin, .npy, .safetensors)"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +21,18 @@ _BLOCK = 4096
 _SAMPLES = ("Hello world!", "  two  spaces,\nÄpfel und Straße 1234.", "Tiếng Việt — 中文 🙂", "")
 
 
+class Verified(NamedTuple):
+    """What was found.
+
+    Attributes:
+        checks: what was checked, one phrase each, for the report.
+        norms: by name of each floating vocabulary tensor, float64 [its rows], their Euclidean norms.
+    """
+
+    checks: list[str]
+    norms: dict[str, Tensor]
+
+
 def verify_output(
     folder: Path,
     source: Checkpoint,
@@ -28,7 +40,7 @@ def verify_output(
     *,
     tokenizer: PreTrainedTokenizerBase,
     dtype: torch.dtype | None = None,
-) -> list[str]:
+) -> Verified:
     """Checks a finished folder against its source.
 
     Args:
@@ -37,9 +49,6 @@ def verify_output(
         plan: how its rows were made.
         tokenizer: what was saved in the folder.
         dtype: what the floating tensors were converted to; None where they were kept.
-
-    Returns:
-        What was checked, one phrase each, for the report.
 
     Raises:
         OutputError: something is not as it must be; a full or failing disk can do that.
@@ -59,31 +68,35 @@ def verify_output(
     rows = config_rows(made.config)
     _require(rows == plan.target_rows, f"{folder}: its configuration states {rows} rows, expected {plan.target_rows}")
     copied, partners = plan.copies()
+    norms = {}
     for name in before.names:
-        _check_table(made, source, name, copied, partners)
+        if (found := _check_table(made, source, name, copied, partners)) is not None:
+            norms[name] = found
         _check_extra(made, source, name)
     _require(
         _behaviour(again) == _behaviour(tokenizer), f"{folder}: the saved tokenizer is not opened again as it was made"
     )
-    return [
+    checks = [
         "keys, dtypes, shapes and tied tensors as the source's" + ("" if dtype is None else f", converted to {dtype}"),
         "rows finite",
         "anchors bit-equal" + ("" if dtype is None else " to the source's, converted"),
         "saved tokenizer reloads with the same vocabulary, special tokens and encodings",
     ]
+    return Verified(checks, norms)
 
 
-def _check_table(made: Checkpoint, source: Checkpoint, name: str, copied: Tensor, partners: Tensor) -> None:
-    """In a function of its own, so that no more than one pair of tables is in memory."""
+def _check_table(made: Checkpoint, source: Checkpoint, name: str, copied: Tensor, partners: Tensor) -> Tensor | None:
+    """Norms of its rows, None of an integer table; a function of its own, so that one pair of tables is in memory."""
     dim = source.vocabulary_tensors().dims[name]
     new, old = (model.read(name).movedim(dim, 0) for model in (made, source))
-    _require(not new.is_floating_point() or _finite(new), f"{made.folder}: {name} holds NaN or infinity")
+    norms = _finite_norms(new, f"{made.folder}: {name} holds NaN or infinity") if new.is_floating_point() else None
     # A table with fewer rows than the vocabulary is read at row 0 for the others; a head that lacks the input table's
     # extra rows has none for their tokens.
     held = (partners < len(old)) | (len(old) < source.vocabulary_rows)
     places = torch.where(partners < len(old), partners, 0)
     same = _same_rows(new, copied[held], old, places[held])
     _require(same, f"{made.folder}: anchors of {name} differ from the source's rows")
+    return norms
 
 
 def _check_extra(made: Checkpoint, source: Checkpoint, name: str) -> None:
@@ -137,9 +150,11 @@ def _require(condition: bool, message: str) -> None:
         raise OutputError(message)
 
 
-def _finite(table: Tensor) -> bool:
+def _finite_norms(table: Tensor, message: str) -> Tensor:
     rows = table.reshape(len(table), -1)
-    return all(bool(norms_and_finite(rows[begin : begin + _BLOCK])[1].all()) for begin in range(0, len(rows), _BLOCK))
+    blocks = [norms_and_finite(rows[begin : begin + _BLOCK]) for begin in range(0, len(rows), _BLOCK)]
+    _require(all(bool(finite.all()) for _, finite in blocks), message)
+    return torch.cat([norms for norms, _ in blocks])
 
 
 def _same_rows(new: Tensor, new_rows: Tensor, old: Tensor, old_rows: Tensor) -> bool:

@@ -82,7 +82,7 @@ def measure(
             chosen.donor,
             Path(folder) / "out",
             method=made_by.info.name,
-            options=vars(made_by),
+            method_options=vars(made_by),
             progress=False,
         )
         model = transformers.AutoModelForCausalLM.from_pretrained(made.output, dtype=torch.float32)

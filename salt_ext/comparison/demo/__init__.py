@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from salt_ext.demo.run import run
+from salt_ext.comparison.demo.run import Demonstration, run
 
-__all__ = ["run"]
+__all__ = ["Demonstration", "run"]
