@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from salt_ext import cli
-from salt_ext.alignment import job
+from salt_ext.pipeline import align as job
 
 from .conftest import ENGLISH, GERMAN
 

@@ -36,7 +36,7 @@ from torch import Tensor
 from words import made_words, trained_tokenizer
 
 from salt_ext.alignment import AlignmentTable, TokenCounts, write_table
-from salt_ext.methods import Material, make_method
+from salt_ext.methods import MethodInputs, make_method
 from salt_ext.ops import loader as _loader
 from salt_ext.vectors import look_up, open_vectors
 from salt_ext.vocab import Anchors, Form, Vocabulary
@@ -118,7 +118,7 @@ class Job:
 
     def rows(self, name: str, options: dict[str, Any]) -> tuple[Tensor, int]:
         """The new tokens' rows by one of our methods, and how many tokens it made."""
-        material = Material(
+        material = MethodInputs(
             source=self.origin,
             target=self.target,
             anchors=self.shared,

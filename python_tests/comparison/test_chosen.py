@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from salt_ext.comparison.method_spec import choose_methods
+from salt_ext.comparison.method_spec import parse_methods
 from salt_ext.errors import InputError
 from salt_ext.methods.controls.mean import Mean
 from salt_ext.methods.controls.random import Random
@@ -13,7 +13,7 @@ from salt_ext.methods.salt.salt import Salt
 
 
 def test_options_and_controls():
-    chosen = choose_methods("salt, salt:ridge=0.1;temperature=0.5 ,focus")
+    chosen = parse_methods("salt, salt:ridge=0.1;temperature=0.5 ,focus")
     assert [(one.label, one.method) for one in chosen] == [
         ("salt", Salt()),
         ("salt:ridge=0.1;temperature=0.5", Salt(ridge=0.1, temperature=0.5)),
@@ -24,7 +24,7 @@ def test_options_and_controls():
 
 
 def test_a_list_may_hold_what_a_comma_would_part():
-    assert [one.label for one in choose_methods(["focus", "random"])] == ["focus", "random", "mean"]
+    assert [one.label for one in parse_methods(["focus", "random"])] == ["focus", "random", "mean"]
 
 
 @pytest.mark.parametrize(
@@ -47,4 +47,4 @@ def test_a_list_may_hold_what_a_comma_would_part():
 )
 def test_bad_methods(methods, message):
     with pytest.raises(InputError, match=message):
-        choose_methods(methods)
+        parse_methods(methods)

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from salt_ext.comparison.heldout import FOLDS, choose_folds, held_out_score, score_rows
-from salt_ext.comparison.method_spec import Chosen
+from salt_ext.comparison.method_spec import MethodSpec
 from salt_ext.errors import InputError
-from salt_ext.methods import Combinations, Material, MethodInfo
+from salt_ext.methods import Combinations, MethodInfo, MethodInputs
 from salt_ext.methods.controls.mean import Mean
 from salt_ext.methods.controls.random import Random
 from salt_ext.methods.focus import Focus
@@ -49,7 +49,7 @@ def anchors(sources: list[int], kinds: list[str] | None = None) -> Anchors:
 
 
 @pytest.fixture(scope="module")
-def world() -> Material:
+def world() -> MethodInputs:
     """A donor whose rows are a linear map of the source's, with noise, and vectors that are another."""
     generator = torch.Generator().manual_seed(0)
 
@@ -60,7 +60,7 @@ def world() -> Material:
     partners = torch.randperm(SIZE, generator=generator)
     donor = source[partners] @ noise(WIDTH, 2 * WIDTH) + 0.1 * noise(SIZE, 2 * WIDTH)
     vectors = (source - 3)[partners] @ noise(WIDTH, 8) + 0.1 * noise(SIZE, 8)
-    return Material(
+    return MethodInputs(
         source=vocabulary(SIZE),
         target=vocabulary(SIZE),
         anchors=anchors(partners[:SHARED].tolist()),
@@ -76,7 +76,7 @@ class Permuted:
 
     info: ClassVar[MethodInfo] = MethodInfo(name="permuted", summary="", paper="", cost="")
 
-    def combine(self, material: Material) -> Combinations:
+    def combine(self, material: MethodInputs) -> Combinations:
         combined = Focus().combine(material)
         return replace(combined, target_ids=np.random.default_rng(1).permutation(combined.target_ids))
 
@@ -86,9 +86,9 @@ class Spy:
     """Notes what it is given."""
 
     info: ClassVar[MethodInfo] = MethodInfo(name="spy", summary="", paper="", cost="")
-    seen: list[Material]
+    seen: list[MethodInputs]
 
-    def combine(self, material: Material) -> Combinations:
+    def combine(self, material: MethodInputs) -> Combinations:
         self.seen.append(material)
         return Combinations.none(rest=Provenance.AVERAGED)
 
@@ -155,7 +155,7 @@ def test_the_method_never_sees_what_is_left_out(world):
     sources = world.anchors.source_ids[:300].tolist()
     doubled = replace(world, anchors=anchors(sources + sources[::3]))
     spy = Spy([])
-    held_out_score(Chosen("spy", spy), doubled)
+    held_out_score(MethodSpec("spy", spy), doubled)
     folds = choose_folds(doubled.anchors, doubled.text_anchors, seed=0)
     assert len(spy.seen) == FOLDS
     for seen, fold in zip(spy.seen, folds, strict=True):
@@ -167,7 +167,7 @@ def test_the_method_never_sees_what_is_left_out(world):
 
 def test_a_broken_method_is_the_worst_of_the_informed(world):
     scores = {
-        name: held_out_score(Chosen(name, method), world)
+        name: held_out_score(MethodSpec(name, method), world)
         for name, method in {
             "salt": Salt(ridge=0.1),
             "focus": Focus(),
@@ -191,4 +191,4 @@ def test_a_broken_method_is_the_worst_of_the_informed(world):
 def test_what_a_method_lacks_is_told_with_its_name(world):
     lone = replace(world, anchors=anchors([1]))
     with pytest.raises(InputError, match=r"^method salt:ridge=1: .* SALT needs at least 2"):
-        Chosen("salt:ridge=1", Salt(ridge=1)).plan(lone, rows=SIZE)
+        MethodSpec("salt:ridge=1", Salt(ridge=1)).plan(lone, rows=SIZE)

@@ -13,7 +13,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from salt_ext.methods import Combinations, Material, assemble_plan
+from salt_ext.methods import Combinations, MethodInputs, assemble_plan
 from salt_ext.methods.salt.prior import Prior
 from salt_ext.vocab import Anchors, Form, Vocabulary, match_vocabularies
 
@@ -71,8 +71,8 @@ class World:
         """The anchors' source rows, float64."""
         return self.table[self.source_ids].astype(np.float64)
 
-    def material(self, **more: Any) -> Material:
-        return Material(
+    def material(self, **more: Any) -> MethodInputs:
+        return MethodInputs(
             source=self.source,
             target=self.target,
             anchors=self.pairs,
@@ -104,10 +104,10 @@ def byte_level(pieces: list[str], merges: list[tuple[str, str]]) -> PreTrainedTo
     return PreTrainedTokenizerFast(tokenizer_object=inner)
 
 
-def of_tokenizers(source: PreTrainedTokenizerFast, target: PreTrainedTokenizerFast) -> Material:
+def of_tokenizers(source: PreTrainedTokenizerFast, target: PreTrainedTokenizerFast) -> MethodInputs:
     """What a method is given that needs no table."""
     old, new = (Vocabulary.from_tokenizer(tokenizer, name=name) for tokenizer, name in ((source, "s"), (target, "t")))
-    return Material(
+    return MethodInputs(
         source=old,
         target=new,
         anchors=match_vocabularies(old, new),
@@ -119,7 +119,7 @@ def of_tokenizers(source: PreTrainedTokenizerFast, target: PreTrainedTokenizerFa
 
 
 @pytest.fixture
-def pair() -> tuple[Material, dict[str, list[str]], dict[str, int], np.ndarray]:
+def pair() -> tuple[MethodInputs, dict[str, list[str]], dict[str, int], np.ndarray]:
     """A source that knows Ġhau and se; a target with three words that it cuts."""
     source = byte_level(["Ġh", "au", "Ġhau", "se"], [("Ġ", "h"), ("a", "u"), ("Ġh", "au"), ("s", "e")])
     target = byte_level(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from salt_ext.comparison.method_spec import Chosen
+from salt_ext.comparison.method_spec import MethodSpec
 from salt_ext.methods import assemble_plan
 from salt_ext.plan import Provenance
 
@@ -24,7 +24,7 @@ def plan_of(label, pair):
     donor[int(material.new[-1])] = 0
     given = replace(material, read_donor=lambda: donor, read_auxiliary=lambda: donor)
     given = replace(given, read_source=lambda: torch.from_numpy(table))
-    combined = Chosen.of(label).method.combine(given)
+    combined = MethodSpec.of(label).method.combine(given)
     plan = assemble_plan(
         combined, given.anchors, given.target, rows=given.target.size, source_rows=given.source.size, seed=0
     )

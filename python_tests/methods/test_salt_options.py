@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from salt_ext.errors import InputError
-from salt_ext.methods import Combinations, Material, assemble_plan, make_method
+from salt_ext.methods import Combinations, MethodInputs, assemble_plan, make_method
 from salt_ext.methods.salt.salt import Salt
 from salt_ext.plan import Norms, Provenance
 from salt_ext.vocab import Anchors, Form, Vocabulary
@@ -48,8 +48,8 @@ class World:
         targets = np.arange(anchors)
         self.anchors = Anchors(source_ids=SOURCE - 1 - targets, target_ids=targets, kinds=kinds, collisions={})
 
-    def material(self) -> Material:
-        return Material(
+    def material(self) -> MethodInputs:
+        return MethodInputs(
             source=vocabulary(SOURCE),
             target=vocabulary(TARGET),
             anchors=self.anchors,
@@ -216,7 +216,7 @@ def test_the_paper_is_the_default_and_needs_no_source_table():
     assert Salt() == make_method("salt")
     material = World().material()
     combined = Salt().combine(
-        Material(
+        MethodInputs(
             **{name: getattr(material, name) for name in ("source", "target", "anchors", "read_donor")},
             read_auxiliary=material.read_auxiliary,
             read_source=lambda: pytest.fail("not needed"),

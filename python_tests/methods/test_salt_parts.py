@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from salt_ext.errors import InputError
-from salt_ext.methods import Material
+from salt_ext.methods import MethodInputs
 from salt_ext.methods.core import affine_map
-from salt_ext.methods.core.anchor_filters import false_friends, undertrained, without_doubtful_anchors
+from salt_ext.methods.core.anchor_filters import false_friends, filter_anchors, undertrained
 from salt_ext.methods.core.cross_validation import FOLDS, centred_cosines, cross_validate, held_out_anchors
 from salt_ext.methods.salt.salt import Salt
 from salt_ext.methods.salt.supports import find_support
@@ -37,14 +37,14 @@ def words(size: int) -> list[bytes | None]:
     return [f" t{n}".encode() for n in range(size)]
 
 
-def related(*, anchors: int = 120, new: int = 20, noise: float = 0.3, seed: int = 0) -> Material:
+def related(*, anchors: int = 120, new: int = 20, noise: float = 0.3, seed: int = 0) -> MethodInputs:
     """Token n is the same in both languages; source rows are a linear image of donor rows, and noise."""
     generator = np.random.default_rng(seed)
     donor = generator.normal(size=(anchors + new, 10))
     source = 2 + donor @ generator.normal(size=(10, 16)) + noise * generator.normal(size=(anchors + new, 16))
     auxiliary = donor[:, :6] + 0.3 * generator.normal(size=(anchors + new, 6))
     ids = np.arange(anchors)
-    return Material(
+    return MethodInputs(
         source=vocabulary(words(anchors + new)),
         target=vocabulary(words(anchors + new)),
         anchors=Anchors(source_ids=ids, target_ids=ids, kinds=np.array(["exact"] * anchors), collisions={}),
@@ -283,5 +283,5 @@ def test_doubtful_anchors_are_copied_but_explain_nothing(doubts, dropped):
     assert {token for found in listed.values() for token in found["first"]} == {f" t{n}" for n in dropped}
     assert sum(found["count"] for found in listed.values()) == len(dropped)
     if doubts != "none":
-        less, _ = without_doubtful_anchors(material, doubts)
+        less, _ = filter_anchors(material, doubts)
         assert np.flatnonzero(~less.text_anchors).tolist() == sorted(dropped)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from salt_ext.methods import Material, assemble_plan, make_method
+from salt_ext.methods import MethodInputs, assemble_plan, make_method
 from salt_ext.methods.core.anchor_filters import undertrained
 from salt_ext.pair.pair import match_pair, open_pair
 from salt_ext.pair.tables import PairTables
@@ -17,13 +17,13 @@ from salt_ext.vectors import open_vectors
 
 
 @pytest.fixture(scope="module")
-def material(real_data: Path) -> Material:
+def material(real_data: Path) -> MethodInputs:
     pair = open_pair(real_data / "models/en-llama", real_data / "models/de-gpt")
     vectors = open_vectors(f"fasttext:{real_data}/models/de-fasttext.bin")
     return PairTables(pair, vectors, Clock(None)).material(match_pair(pair))
 
 
-def held_out_cosine(material: Material, name: str, **options: object) -> float:
+def held_out_cosine(material: MethodInputs, name: str, **options: object) -> float:
     """Mean over 300 anchors of the cosine with their true rows, around the mean of the other anchors' rows."""
     text = np.flatnonzero(material.text_anchors)
     out = np.random.default_rng(17).choice(text, 300, replace=False)

@@ -13,7 +13,7 @@ import salt_ext
 from salt_ext.comparison import body as module
 from salt_ext.comparison import slots
 from salt_ext.comparison.body import Body
-from salt_ext.comparison.method_spec import choose_methods
+from salt_ext.comparison.method_spec import parse_methods
 from salt_ext.errors import InputError
 from salt_ext.evaluation.measuring import StoppedError
 from salt_ext.evaluation.text import token_stream
@@ -51,7 +51,7 @@ class World:
         self.pair = open_pair(folder, donor)
         self.anchors = match_pair(self.pair)
         material = PairTables(self.pair, None, Clock()).material(self.anchors, seed=0)
-        chosen = choose_methods("subword")
+        chosen = parse_methods("subword")
         self.plans = {c.label: c.plan(material, rows=moved_rows(self.pair))[0] for c in chosen}
         tokenizer = self.pair.target.tokenizer
         self.text = token_stream(tokenizer, text_of(SHARED + ONLY_TARGET, 21, 200))

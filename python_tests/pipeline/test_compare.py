@@ -191,7 +191,7 @@ def test_a_method_that_lacks_something_stops_the_run_before_models_are_measured(
     torch.nn.init.zeros_(model.get_input_embeddings().weight)
     model.get_input_embeddings().weight.data[-1] = 1
     model.save_pretrained(donor)
-    monkeypatch.setattr("salt_ext.comparison.run.Bench.try_plan", lambda *given, **more: pytest.fail("measured"))
+    monkeypatch.setattr("salt_ext.comparison.run.Evaluator.try_plan", lambda *given, **more: pytest.fail("measured"))
     with pytest.raises(InputError, match=r"^method salt: .*needs at least 2"):
         salt_ext.compare(source, donor, "mean,salt", text=[texts[0]])
 

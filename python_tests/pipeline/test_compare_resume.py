@@ -8,7 +8,7 @@ import pytest
 
 import salt_ext
 from salt_ext import cli
-from salt_ext.comparison.evaluator import Bench
+from salt_ext.comparison.evaluator import Evaluator
 from salt_ext.comparison.journal import JOURNAL_FILE, Journal, Result
 from salt_ext.comparison.pace import Pace
 from salt_ext.errors import InputError, OutputError
@@ -38,7 +38,7 @@ def run(source, donor, text, folder, methods=METHODS, **options):
 def cut_off(monkeypatch, after: int) -> list[str]:
     """Measuring is interrupted when so many plans have been measured; returns what was."""
     measured: list[str] = []
-    true = Bench.try_plan
+    true = Evaluator.try_plan
 
     def stop(self, plan, **more):
         if len(measured) == after:
@@ -46,7 +46,7 @@ def cut_off(monkeypatch, after: int) -> list[str]:
         measured.append(plan.metadata["method"])
         return true(self, plan, **more)
 
-    monkeypatch.setattr(Bench, "try_plan", stop)
+    monkeypatch.setattr(Evaluator, "try_plan", stop)
     return measured
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from salt_ext.errors import InputError
-from salt_ext.methods import Combinations, Material, assemble_plan
+from salt_ext.methods import Combinations, MethodInputs, assemble_plan
 from salt_ext.methods.salt.salt import Salt
 from salt_ext.plan import Provenance, TransferPlan
 from salt_ext.vocab import Anchors, Form, Vocabulary
@@ -38,8 +38,8 @@ def anchors(pairs: dict[int, tuple[int, str]]) -> Anchors:
     )
 
 
-def material(vectors: torch.Tensor, donor: torch.Tensor, shared: Anchors, target: Vocabulary, **more) -> Material:
-    return Material(
+def material(vectors: torch.Tensor, donor: torch.Tensor, shared: Anchors, target: Vocabulary, **more) -> MethodInputs:
+    return MethodInputs(
         source=vocabulary(12),
         target=target,
         anchors=shared,

@@ -276,7 +276,7 @@ def test_options_in_one_object_and_by_name(source, donor, tmp_path):
     given = salt_ext.TransferOptions(method="mean", seed=3)
     made = salt_ext.transfer(source, donor, tmp_path / "out", given, seed=4)
     assert {name: made.report["options"][name] for name in ("method", "seed")} == {"method": "mean", "seed": 4}
-    with pytest.raises(TypeError, match="options is a dict, expected TransferOptions; .* method_options"):
+    with pytest.raises(TypeError, match=r"options is a dict, expected TransferOptions; .* method_options"):
         salt_ext.transfer(source, donor, tmp_path / "other", {"ridge": 0.1})
     with pytest.raises(TypeError, match="temperature"):
         salt_ext.transfer(source, donor, tmp_path / "other", temperature=0.1)

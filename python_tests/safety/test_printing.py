@@ -21,7 +21,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from salt_ext.alignment.job import AlignReport
 from salt_ext.cli.align import print_report
 from salt_ext.cli.compare import print_comparison
 from salt_ext.cli.demo import print_demonstration
@@ -45,6 +44,7 @@ from salt_ext.display.printing import (
     warn,
 )
 from salt_ext.errors import OutputError
+from salt_ext.pipeline.align import AlignReport
 from salt_ext.pipeline.explanation import Explanation
 from salt_ext.pipeline.inspection import Inspection
 from salt_ext.pipeline.summary import html_summary

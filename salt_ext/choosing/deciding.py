@@ -14,10 +14,10 @@ from salt_ext.choosing.rule import CONTROL, candidates, rule
 from salt_ext.choosing.sample import Sample, Streams
 from salt_ext.choosing.trial import Trial
 from salt_ext.comparison.body import Body
-from salt_ext.comparison.method_spec import Chosen
+from salt_ext.comparison.method_spec import MethodSpec
 from salt_ext.comparison.opening import LONGEST_CONTEXT
 from salt_ext.errors import InputError, brief
-from salt_ext.methods import Material
+from salt_ext.methods import MethodInputs
 from salt_ext.methods.core.neighbours import MINIMUM_KEYS, too_few
 from salt_ext.pair.pair import Pair
 from salt_ext.runtime.device import free_memory
@@ -34,7 +34,7 @@ _BODY, _TRAINING = 4, 16
 
 def decide(
     pair: Pair,
-    material: Material,
+    material: MethodInputs,
     *,
     rows_known: bool,
     rows: int,
@@ -77,7 +77,7 @@ def decide(
     trial = Trial(body, material, streams, rows, begun + time_limit, clock, only_new_rows)
     try:
         labels = dict.fromkeys([ruled.method, *candidates(rows=rows_known)])
-        tried = trial.run([Chosen.of(label) for label in labels])
+        tried = trial.run([MethodSpec.of(label) for label in labels])
     except Exception as error:  # code of a model: it may fail in any way
         return _without_trial(ruled, f"{type(error).__name__}: {brief(error)}")
     finally:
@@ -92,7 +92,7 @@ def _by_rule(rows_known: bool, streams: Streams | None) -> Decision:
     return Decision(label, f"by rule: {why}")
 
 
-def _open(pair: Pair, material: Material, device: torch.device, rows: int) -> tuple[Body | None, str]:
+def _open(pair: Pair, material: MethodInputs, device: torch.device, rows: int) -> tuple[Body | None, str]:
     """The source's body, or why it cannot be run."""
     needed, free = _BODY * _parameters(pair, rows), _free(device)
     if needed > _SHARE_OF_MEMORY * free:

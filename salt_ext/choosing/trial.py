@@ -17,10 +17,10 @@ from salt_ext.choosing.decision import Tried
 from salt_ext.choosing.rule import CONTROL
 from salt_ext.choosing.sample import Streams
 from salt_ext.comparison.body import Body
-from salt_ext.comparison.method_spec import Chosen
+from salt_ext.comparison.method_spec import MethodSpec
 from salt_ext.errors import InputError, brief
 from salt_ext.evaluation.measuring import StoppedError
-from salt_ext.methods import Material
+from salt_ext.methods import MethodInputs
 from salt_ext.plan import TransferPlan
 from salt_ext.runtime.progress import Clock
 
@@ -55,7 +55,7 @@ class Trial:
     """
 
     body: Body
-    material: Material
+    material: MethodInputs
     streams: Streams
     rows: int
     deadline: float
@@ -65,7 +65,7 @@ class Trial:
     _seconds_per_token: float = field(default=math.inf, init=False)
     _seconds_per_plan: float = field(default=0.0, init=False)
 
-    def run(self, candidates: Sequence[Chosen]) -> list[Tried]:
+    def run(self, candidates: Sequence[MethodSpec]) -> list[Tried]:
         """Measures the candidates and trains the best of them until the time is over.
 
         Returns:
@@ -95,7 +95,7 @@ class Trial:
     def _late(self) -> bool:
         return time.perf_counter() > self.deadline
 
-    def _measure(self, chosen: Chosen) -> Tried:
+    def _measure(self, chosen: MethodSpec) -> Tried:
         if self._late():
             return Tried(chosen.label, note=_OVER)
         with self.clock.step(f"measure {chosen.label}"):
@@ -131,7 +131,7 @@ class Trial:
                     return going[:count]
         return []
 
-    def _train(self, found: Tried, chosen: Chosen) -> Tried:
+    def _train(self, found: Tried, chosen: MethodSpec) -> Tried:
         if self._late():
             return replace(found, note=_OVER_TRAINING)
         assert self.streams.training is not None
@@ -157,7 +157,7 @@ class Trial:
             return replace(found, note=_NOT_FINITE)
         return replace(found, trained=score.bits_per_byte)
 
-    def _plan(self, chosen: Chosen) -> TransferPlan:
+    def _plan(self, chosen: MethodSpec) -> TransferPlan:
         """Made anew each time: the dense part of a plan may be as large as a table, and a trial would keep several."""
         return chosen.plan(self.material, rows=self.rows)[0]
 

@@ -17,7 +17,7 @@ from salt_ext.runtime.interruption import silent_end
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from salt_ext.alignment.job import AlignReport
+    from salt_ext.pipeline.align import AlignReport
 
 ORIGIN = "Translations from elsewhere"
 
@@ -65,7 +65,7 @@ def align(
 ) -> None:
     """Align two tokenizers by parallel text, for the method trans-tokenization (Remy et al. 2024)."""
     with silent_end():
-        from salt_ext.alignment import job
+        from salt_ext.pipeline import align as job
 
     if source_text is not None and target_text is None:
         raise InputError(f"source text {source_text} has no target text beside it; expected two files")

@@ -28,7 +28,7 @@ class Adaptation:
 
 
 @dataclass(frozen=True)
-class Bench:
+class Evaluator:
     """Measures models of one pair, one after another.
 
     Attributes:

@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from salt_ext.comparison.method_spec import Chosen
+from salt_ext.comparison.method_spec import MethodSpec
 from salt_ext.errors import InputError
-from salt_ext.methods import Material
+from salt_ext.methods import MethodInputs
 from salt_ext.plan import TransferPlan
 from salt_ext.vocab import Anchors
 
@@ -75,7 +75,7 @@ def choose_folds(anchors: Anchors, text: npt.NDArray[np.bool_], *, seed: int) ->
     return [np.sort(drawn[fold * size : (fold + 1) * size]) for fold in range(FOLDS)]
 
 
-def held_out_score(chosen: Chosen, material: Material) -> HeldOutScore | None:
+def held_out_score(chosen: MethodSpec, material: MethodInputs) -> HeldOutScore | None:
     """Leaves anchors out, fold by fold, and compares what the method makes of them; folds by the material's seed.
 
     An anchor that a method makes of the very source token that it equals, as sub-words do, is not counted; None where

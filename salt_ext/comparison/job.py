@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from salt_ext.comparison.evaluator import Bench
+from salt_ext.comparison.evaluator import Evaluator
 from salt_ext.comparison.heldout import FOLDS, choose_folds, held_out_score
 from salt_ext.comparison.identity import files_of_method
 from salt_ext.comparison.journal import Journal, Result
-from salt_ext.comparison.method_spec import Chosen
+from salt_ext.comparison.method_spec import MethodSpec
 from salt_ext.comparison.pace import Pace
 from salt_ext.comparison.result import Row
-from salt_ext.methods import Material
+from salt_ext.methods import MethodInputs
 from salt_ext.methods.core.needs import AUXILIARY, DONOR_TABLE, needs_of
 from salt_ext.pair.pair import Pair, moved_rows
 from salt_ext.pair.tables import PairTables
@@ -44,11 +44,11 @@ class Job:
         left_out: anchors that one run leaves out, in all folds.
     """
 
-    chosen: Sequence[Chosen]
+    chosen: Sequence[MethodSpec]
     pair: Pair
     anchors: Anchors
     tables: PairTables
-    bench: Bench
+    bench: Evaluator
     clock: Clock
     journal: Journal
     pace: Pace
@@ -103,7 +103,9 @@ class Job:
         ]
         return list(dict.fromkeys(sentences))
 
-    def _plan(self, chosen: Chosen, material: Material) -> tuple[TransferPlan, dict[str, float], tuple[str, ...]]:
+    def _plan(
+        self, chosen: MethodSpec, material: MethodInputs
+    ) -> tuple[TransferPlan, dict[str, float], tuple[str, ...]]:
         # Read before the time is taken: every method finds them read.
         table = material.source_table
         needs = needs_of(chosen.method)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from salt_ext.comparison.identity import files_of_method
-from salt_ext.comparison.method_spec import Chosen
+from salt_ext.comparison.method_spec import MethodSpec
 from salt_ext.errors import OutputError
 from salt_ext.files.json_text import read_json
 
@@ -82,7 +82,7 @@ class Journal:
             journal._write([journal._header, *map(_line, journal.results.values())], "w")
         return journal
 
-    def holds(self, chosen: Chosen, seed: int) -> bool:
+    def holds(self, chosen: MethodSpec, seed: int) -> bool:
         """Whether a result is there, and of the same files."""
         found = self.results.get((chosen.label, seed))
         return found is not None and found.files == files_of_method(chosen.method)

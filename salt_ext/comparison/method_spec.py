@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from salt_ext.errors import InputError
-from salt_ext.methods import Material, Method, assemble_plan, make_method
+from salt_ext.methods import Method, MethodInputs, assemble_plan, make_method
 from salt_ext.plan import TransferPlan
 
 # What knows nothing of a token: where a method does no better than these, it has found nothing.
@@ -20,7 +20,7 @@ CONTROLS = ("mean", "random")
 
 
 @dataclass(frozen=True)
-class Chosen:
+class MethodSpec:
     """A method to compare.
 
     Attributes:
@@ -32,7 +32,7 @@ class Chosen:
     method: Method
 
     @classmethod
-    def of(cls, label: str) -> Chosen:
+    def of(cls, label: str) -> MethodSpec:
         """The method of an item, "name" or "name:option=value;option=value".
 
         Raises:
@@ -49,7 +49,7 @@ class Chosen:
             options[option] = value
         return cls(label, make_method(name.strip(), options))
 
-    def plan(self, material: Material, *, rows: int) -> tuple[TransferPlan, tuple[str, ...]]:
+    def plan(self, material: MethodInputs, *, rows: int) -> tuple[TransferPlan, tuple[str, ...]]:
         """The plan of all rows, and the method's warnings.
 
         Args:
@@ -75,7 +75,7 @@ class Chosen:
         return plan, combined.warnings
 
 
-def choose_methods(wanted: str | Sequence[str]) -> list[Chosen]:
+def parse_methods(wanted: str | Sequence[str]) -> list[MethodSpec]:
     """The methods in the order given, with those controls behind them that were not named.
 
     Args:
@@ -92,4 +92,4 @@ def choose_methods(wanted: str | Sequence[str]) -> list[Chosen]:
     labels += [name for name in CONTROLS if name not in labels]
     if twice := next((label for label in labels if labels.count(label) > 1), None):
         raise InputError(f"methods names {twice!r} twice")
-    return [Chosen.of(label) for label in labels]
+    return [MethodSpec.of(label) for label in labels]

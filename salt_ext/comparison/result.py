@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from salt_ext.comparison.table import html_comparison
 from salt_ext.errors import OutputError
 from salt_ext.files.json_text import json_text
 from salt_ext.files.output_file import check_output_file, write_anew
@@ -93,8 +94,6 @@ class Comparison:
         return f"Comparison(methods: {methods}; measured: {measured})"
 
     def _repr_html_(self) -> str:
-        from salt_ext.comparison.table import html_comparison
-
         return html_comparison(self)
 
     @property

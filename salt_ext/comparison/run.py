@@ -12,11 +12,11 @@ import torch
 import transformers
 
 from salt_ext.comparison.body import Body
-from salt_ext.comparison.evaluator import TOKENS_PER_STEP, Adaptation, Bench
+from salt_ext.comparison.evaluator import TOKENS_PER_STEP, Adaptation, Evaluator
 from salt_ext.comparison.identity import identity
 from salt_ext.comparison.job import Job
 from salt_ext.comparison.journal import Journal
-from salt_ext.comparison.method_spec import choose_methods
+from salt_ext.comparison.method_spec import parse_methods
 from salt_ext.comparison.pace import Pace
 from salt_ext.comparison.result import Comparison, make_folder
 from salt_ext.comparison.texts import Texts, read_texts
@@ -94,7 +94,7 @@ def compare(
         OutputError: the folder for temporary files has no room for one model; the folder `output` cannot be written,
             or holds files that are no comparison's, or an unfinished comparison of other inputs.
     """
-    chosen = choose_methods(methods)
+    chosen = parse_methods(methods)
     _check(adapt=adapt, adapt_text=adapt_text, lr=lr, seeds=seeds, max_bytes=max_bytes, match=match, threads=threads)
     placed = choose_device(device)
     begun = time.perf_counter()
@@ -118,7 +118,7 @@ def compare(
             encoded = texts.encode(pair, context=body.context)
         training = encoded.training
         adaptation = None if training is None else Adaptation(training, adapt // TOKENS_PER_STEP, lr)
-        bench = Bench(body, encoded.held_out, adaptation)
+        bench = Evaluator(body, encoded.held_out, adaptation)
         inputs = identity(
             pair, texts, aux=aux, match=match, models=models, adaptation=adaptation, dtype=body.dtype, device=placed
         )

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from salt_ext.comparison.result import Comparison, Metric, Row
+from typing import TYPE_CHECKING
+
 from salt_ext.display.notebook import html_table
+
+if TYPE_CHECKING:
+    from salt_ext.comparison.result import Comparison, Metric, Row
 
 
 def html_comparison(comparison: Comparison) -> str:

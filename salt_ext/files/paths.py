@@ -49,6 +49,23 @@ def require_regular(file: str | Path, what: str = "") -> None:
         raise InputError(f"{what} {file} is {kind}, where a file was expected".lstrip())
 
 
+def require_file(path: Path, what: str) -> None:
+    """Raise InputError unless `path` is a regular file that is not compressed and not empty."""
+    if not path.exists():
+        raise InputError(f"{what} {path}: no such file")
+    if not path.is_file():
+        raise InputError(f"{what} {path}: is not a regular file")
+    try:
+        with path.open("rb") as file:
+            start = file.read(2)
+    except OSError as error:
+        raise InputError(f"{what} {path}: cannot be read ({error.strerror})") from error
+    if not start:
+        raise InputError(f"{what} {path}: is empty")
+    if start == b"\x1f\x8b":
+        raise InputError(f"{what} {path}: is gzip-compressed, expected the unpacked file (gunzip it first)")
+
+
 def require_plain_files(folder: Path, what: str) -> None:
     """Checks that what should be a file of a model or a tokenizer is one; whoever opened a pipe might wait for ever.
 

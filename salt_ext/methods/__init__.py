@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from salt_ext.methods.core.assembly import Combinations, assemble_plan
-from salt_ext.methods.core.inputs import KEY_KINDS, Material, Method, MethodInfo
+from salt_ext.methods.core.inputs import KEY_KINDS, Method, MethodInfo, MethodInputs
 from salt_ext.methods.core.registry import make_method, method_class, method_names
 
 __all__ = [
     "KEY_KINDS",
     "Combinations",
-    "Material",
     "Method",
     "MethodInfo",
+    "MethodInputs",
     "assemble_plan",
     "make_method",
     "method_class",

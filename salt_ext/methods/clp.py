@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from salt_ext.methods.core.assembly import Combinations
-from salt_ext.methods.core.inputs import Material, MethodInfo
+from salt_ext.methods.core.inputs import MethodInfo, MethodInputs
 from salt_ext.methods.core.neighbours import find_neighbours
 from salt_ext.plan import LowRank, Provenance
 
@@ -44,7 +44,7 @@ class Clp:
         needs=("donor table",),
     )
 
-    def combine(self, material: Material) -> Combinations:
+    def combine(self, material: MethodInputs) -> Combinations:
         """New tokens with a donor row that is not zero are made, the others left.
 
         Raises:

@@ -12,7 +12,7 @@ from torch import Tensor
 from salt_ext import ops
 from salt_ext.methods.core.assembly import Combinations
 from salt_ext.methods.core.checks import check_positive
-from salt_ext.methods.core.inputs import Material, MethodInfo
+from salt_ext.methods.core.inputs import MethodInfo, MethodInputs
 from salt_ext.methods.core.neighbours import SparseRows, combine_blocks, find_neighbours
 
 
@@ -40,7 +40,7 @@ class Focus:
     def __post_init__(self) -> None:
         check_positive("temperature", self.temperature)
 
-    def combine(self, material: Material) -> Combinations:
+    def combine(self, material: MethodInputs) -> Combinations:
         """New tokens with an auxiliary vector are made, the others left.
 
         Raises:

@@ -17,7 +17,7 @@ from salt_ext.methods.core.affine_map import fit, memory_needed
 from salt_ext.methods.core.assembly import Combinations
 from salt_ext.methods.core.checks import check_not_negative
 from salt_ext.methods.core.fallback import made_of_pieces
-from salt_ext.methods.core.inputs import Material, MethodInfo
+from salt_ext.methods.core.inputs import MethodInfo, MethodInputs
 from salt_ext.methods.core.neighbours import find_neighbours
 from salt_ext.plan import LowRank, Provenance
 
@@ -48,7 +48,7 @@ class GlobalMap:
     def __post_init__(self) -> None:
         check_not_negative("ridge", self.ridge)
 
-    def combine(self, material: Material) -> Combinations:
+    def combine(self, material: MethodInputs) -> Combinations:
         """New tokens with a donor row that is not zero are made, the others of their pieces.
 
         Raises:

@@ -17,7 +17,7 @@ from torch import Tensor
 from salt_ext import ops
 from salt_ext.methods.core.assembly import Combinations
 from salt_ext.methods.core.checks import check_choice, check_count, check_enough_keys
-from salt_ext.methods.core.inputs import Material, MethodInfo
+from salt_ext.methods.core.inputs import MethodInfo, MethodInputs
 from salt_ext.methods.core.nearest import rows_of_slots
 from salt_ext.methods.core.neighbours import SparseRows, combine_blocks, find_neighbours, with_residual
 
@@ -59,7 +59,7 @@ class Interpolate:
         check_choice("metric", self.metric, get_args(Metric))
         check_choice("weights", self.weights, get_args(Weights))
 
-    def combine(self, material: Material) -> Combinations:
+    def combine(self, material: MethodInputs) -> Combinations:
         """New tokens with a donor row that is not zero are made, the others left.
 
         Raises:

@@ -14,7 +14,7 @@ import torch
 
 from salt_ext.methods.core.assembly import Combinations
 from salt_ext.methods.core.checks import check_count, check_enough_keys, check_positive
-from salt_ext.methods.core.inputs import Material, MethodInfo
+from salt_ext.methods.core.inputs import MethodInfo, MethodInputs
 from salt_ext.methods.core.nearest import softmax_of_nearest
 from salt_ext.methods.core.neighbours import find_neighbours, text_keys
 from salt_ext.vectors import check_spec, look_up, open_vectors
@@ -59,7 +59,7 @@ class Ofa:
         """No auxiliary vectors where the method has its own."""
         return self.info.needs if self.vectors is None else ()
 
-    def combine(self, material: Material) -> Combinations:
+    def combine(self, material: MethodInputs) -> Combinations:
         """New tokens with a vector are made, the others left.
 
         Raises:

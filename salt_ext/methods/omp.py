@@ -19,7 +19,7 @@ from salt_ext import ops
 from salt_ext.methods.core.assembly import Combinations
 from salt_ext.methods.core.checks import check_count, check_enough_keys
 from salt_ext.methods.core.fallback import made_of_pieces
-from salt_ext.methods.core.inputs import Material, MethodInfo
+from salt_ext.methods.core.inputs import MethodInfo, MethodInputs
 from salt_ext.methods.core.nearest import rows_of_slots
 from salt_ext.methods.core.neighbours import Neighbours, SparseRows, combine_blocks, find_neighbours, with_residual
 from salt_ext.plan import LowRank
@@ -54,7 +54,7 @@ class Omp:
     def __post_init__(self) -> None:
         check_count("k", self.k)
 
-    def combine(self, material: Material) -> Combinations:
+    def combine(self, material: MethodInputs) -> Combinations:
         """New tokens with a donor row that is not zero are made, the others left.
 
         Raises:

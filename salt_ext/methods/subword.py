@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from salt_ext.errors import InputError
 from salt_ext.methods.core.assembly import Combinations
 from salt_ext.methods.core.checks import check_choice, check_share
-from salt_ext.methods.core.inputs import Material, MethodInfo
-from salt_ext.methods.core.piece_weights import DECAY, Ints, Kind, characters_of, piece_weights
+from salt_ext.methods.core.inputs import MethodInfo, MethodInputs
+from salt_ext.methods.core.piece_weights import DECAY, Kind, characters_of, piece_weights
+from salt_ext.methods.core.pieces import segment_tokens
 from salt_ext.plan import Provenance
-from salt_ext.vectors.pieces import form_cutter
-from salt_ext.vocab import Form
-from salt_ext.vocab.families import backend_of
-from salt_ext.vocab.rust import rust_errors
-
-_TOLD_EVERY = 1024
 
 
 @dataclass(frozen=True)
@@ -60,7 +53,7 @@ class Subword:
         check_choice("head", self.head, get_args(Kind))
         check_share("decay", self.decay)
 
-    def combine(self, material: Material) -> Combinations:
+    def combine(self, material: MethodInputs) -> Combinations:
         """New tokens with at least one piece are made, the others get the mean row.
 
         Raises:
@@ -69,13 +62,13 @@ class Subword:
         return combine_pieces(material, input_kind=self.input, head_kind=self.head, decay=self.decay)
 
 
-def combine_pieces(material: Material, *, input_kind: Kind, head_kind: Kind, decay: float) -> Combinations:
+def combine_pieces(material: MethodInputs, *, input_kind: Kind, head_kind: Kind, decay: float) -> Combinations:
     """The new tokens as weighted sums of their pieces, see `Subword`.
 
     Raises:
         InputError: the source's tokenizer is missing or slow.
     """
-    lengths, pieces = cut_tokens(material, material.new)
+    lengths, pieces = segment_tokens(material, material.new)
     characters = characters_of(material.source)[pieces]
 
     def weigh(kind: Kind) -> npt.NDArray[np.float32]:
@@ -90,35 +83,3 @@ def combine_pieces(material: Material, *, input_kind: Kind, head_kind: Kind, dec
         rest=Provenance.AVERAGED,
         facts={"pieces_per_token": float(lengths.mean()) if len(lengths) else 0.0},
     )
-
-
-def cut_tokens(material: Material, ids: Ints) -> tuple[Ints, Ints]:
-    """How many source tokens the text of each token is cut into, and their ids one after the other: int64, int64.
-
-    Args:
-        material: of the method, which is told of the progress.
-        ids: int64 [n], target ids; one without a form has no piece.
-
-    Raises:
-        InputError: the source's tokenizer is missing or slow.
-    """
-    cut, pieces = source_cutter(material), list[list[int]]()
-    with rust_errors(material.source.name):
-        for number, target_id in enumerate(ids.tolist(), start=1):
-            form = material.target.forms[target_id]
-            pieces.append([] if form is None else cut(form))
-            if material.progress is not None and (number % _TOLD_EVERY == 0 or number == len(ids)):
-                material.progress(number, len(ids))
-    lengths = np.array([len(found) for found in pieces], dtype=np.int64)
-    return lengths, np.array([number for found in pieces for number in found], dtype=np.int64)
-
-
-def source_cutter(material: Material) -> Callable[[Form], list[int]]:
-    """A function from a form to the source tokens that its text is cut into, without the unknown one.
-
-    Raises:
-        InputError: the source's tokenizer is missing or slow.
-    """
-    if material.source_tokenizer is None:
-        raise InputError("texts are cut with the source's tokenizer: pass source_tokenizer")
-    return form_cutter(material.source, backend_of(material.source_tokenizer, material.source.name))

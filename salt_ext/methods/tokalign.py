@@ -21,11 +21,11 @@ from transformers import PreTrainedTokenizerBase
 
 from salt_ext.alignment.glove import count_pairs, train_vectors
 from salt_ext.errors import InputError
+from salt_ext.files.paths import require_file
 from salt_ext.files.text_lines import read_lines
 from salt_ext.methods.core.assembly import Combinations
 from salt_ext.methods.core.checks import check_count
-from salt_ext.methods.core.inputs import Material, MethodInfo
-from salt_ext.vectors.mapped import require_file
+from salt_ext.methods.core.inputs import MethodInfo, MethodInputs
 from salt_ext.vocab import encode_each
 
 _BLOCK = 512
@@ -74,7 +74,7 @@ class TokAlign:
             raise InputError("method tokalign needs a text that both tokenizers cut: pass --set text=FILE")
         require_file(Path(self.text), "text")
 
-    def combine(self, material: Material) -> Combinations:
+    def combine(self, material: MethodInputs) -> Combinations:
         """All new tokens are made.
 
         Raises:
@@ -110,7 +110,7 @@ class TokAlign:
         )
 
     def _vectors(
-        self, lines: list[str], tokenizer: PreTrainedTokenizerBase | None, size: int, name: str, material: Material
+        self, lines: list[str], tokenizer: PreTrainedTokenizerBase | None, size: int, name: str, material: MethodInputs
     ) -> Tensor:
         if tokenizer is None:
             raise InputError(f"a text is cut by both tokenizers: pass {name}_tokenizer")

@@ -26,11 +26,11 @@ from salt_ext import ops
 from salt_ext.methods.core.assembly import Combinations
 from salt_ext.methods.core.checks import check_count, check_enough_keys, check_positive, check_share
 from salt_ext.methods.core.entries import Entries, Ints, joined
-from salt_ext.methods.core.inputs import Material, MethodInfo
+from salt_ext.methods.core.inputs import MethodInfo, MethodInputs
 from salt_ext.methods.core.nearest import rows_of_slots
 from salt_ext.methods.core.neighbours import Neighbours, SparseRows, combine_blocks, find_neighbours, text_keys
 from salt_ext.methods.core.piece_weights import characters_of
-from salt_ext.methods.subword import cut_tokens
+from salt_ext.methods.core.pieces import segment_tokens
 from salt_ext.vectors import check_spec, look_up, open_vectors
 
 _BLOCK = 1 << 15
@@ -75,7 +75,7 @@ class TokenAdapt:
         """No auxiliary vectors where the method has its own."""
         return self.info.needs if self.vectors is None else ()
 
-    def combine(self, material: Material) -> Combinations:
+    def combine(self, material: MethodInputs) -> Combinations:
         """New tokens with a piece or a neighbour are made, the others left.
 
         Raises:
@@ -107,7 +107,7 @@ class TokenAdapt:
             values=entries.values.astype(np.float32),
         )
 
-    def _vectors_of(self, material: Material) -> tuple[Tensor, Tensor, Neighbours]:
+    def _vectors_of(self, material: MethodInputs) -> tuple[Tensor, Tensor, Neighbours]:
         """Vectors of all target tokens, of all source tokens (zeros for none), and which tokens may explain which."""
         if self.vectors is not None:
             both = open_vectors(self.vectors)
@@ -119,7 +119,7 @@ class TokenAdapt:
         sources[torch.from_numpy(near.key_sources)] = queries[torch.from_numpy(near.key_targets)]
         return queries, sources, near
 
-    def _near(self, material: Material, queries: Tensor, sources: Tensor, near: Neighbours) -> Entries:
+    def _near(self, material: MethodInputs, queries: Tensor, sources: Tensor, near: Neighbours) -> Entries:
         """The neighbours' weights by places among the new tokens; a row sums to 1."""
         check_enough_keys("neighbours", self.neighbours, near)
 
@@ -138,10 +138,10 @@ class TokenAdapt:
         rows = np.searchsorted(material.new, np.repeat(made.target_ids, made.lengths))
         return Entries(rows, made.source_ids, made.values.astype(np.float64))
 
-    def _pieces(self, material: Material, queries: Tensor, sources: Tensor) -> Entries:
+    def _pieces(self, material: MethodInputs, queries: Tensor, sources: Tensor) -> Entries:
         """The pieces' weights by places among the new tokens; a row sums to 1."""
         new = material.new
-        lengths, pieces = cut_tokens(material, new)
+        lengths, pieces = segment_tokens(material, new)
         owners = np.repeat(np.arange(len(new)), lengths)
         shares = characters_of(material.source)[pieces] / characters_of(material.target)[new][owners]
         alike = _softmax(_cosines(queries, sources, new[owners], pieces), owners)

@@ -11,10 +11,10 @@ from typing import ClassVar
 
 from salt_ext.alignment.table import read_table
 from salt_ext.errors import InputError
+from salt_ext.files.paths import require_file
 from salt_ext.methods.alignment_rows import trans_tokenization
 from salt_ext.methods.core.assembly import Combinations
-from salt_ext.methods.core.inputs import Material, MethodInfo
-from salt_ext.vectors.mapped import require_file
+from salt_ext.methods.core.inputs import MethodInfo, MethodInputs
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class TransTokenization:
             )
         require_file(Path(self.alignment), "alignment")
 
-    def combine(self, material: Material) -> Combinations:
+    def combine(self, material: MethodInputs) -> Combinations:
         """Makes every token that is aligned, equal to a source token, a number, or like one of these.
 
         Raises:

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from salt_ext.methods.core.assembly import Combinations
 from salt_ext.methods.core.checks import check_share
-from salt_ext.methods.core.inputs import Material, MethodInfo
+from salt_ext.methods.core.inputs import MethodInfo, MethodInputs
 from salt_ext.methods.core.piece_weights import DECAY, Kind
 from salt_ext.methods.subword import combine_pieces
 
@@ -44,7 +44,7 @@ class TransplantVocab:
     def __post_init__(self) -> None:
         check_share("decay", self.decay)
 
-    def combine(self, material: Material) -> Combinations:
+    def combine(self, material: MethodInputs) -> Combinations:
         """New tokens with at least one piece are made, the others left.
 
         Raises:

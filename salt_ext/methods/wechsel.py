@@ -19,14 +19,14 @@ import numpy as np
 import torch
 
 from salt_ext.errors import InputError
+from salt_ext.files.paths import require_file
 from salt_ext.methods.core.assembly import Combinations
 from salt_ext.methods.core.checks import check_count, check_enough_keys, check_positive
-from salt_ext.methods.core.inputs import Material, MethodInfo
+from salt_ext.methods.core.inputs import MethodInfo, MethodInputs
 from salt_ext.methods.core.nearest import softmax_of_nearest
 from salt_ext.methods.core.neighbours import text_keys
 from salt_ext.vectors import check_spec, look_up, open_vectors
 from salt_ext.vectors.aligned import fit_rotation
-from salt_ext.vectors.mapped import require_file
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Wechsel:
         check_count("neighbours", self.neighbours)
         check_positive("temperature", self.temperature)
 
-    def combine(self, material: Material) -> Combinations:
+    def combine(self, material: MethodInputs) -> Combinations:
         """New tokens and shared text with a vector are made.
 
         Raises:

@@ -7,7 +7,7 @@ from functools import cached_property
 from torch import Tensor
 
 from salt_ext.errors import InputError
-from salt_ext.methods import Material
+from salt_ext.methods import MethodInputs
 from salt_ext.methods.core.needs import advice
 from salt_ext.pair.pair import Pair
 from salt_ext.pair.source_tables import SourceTables
@@ -120,10 +120,10 @@ class PairTables:
         with self._clock.step("read the source's tables"):
             return self.source.input
 
-    def material(self, anchors: Anchors, *, seed: int = 0, placement: Placement | None = None) -> Material:
+    def material(self, anchors: Anchors, *, seed: int = 0, placement: Placement | None = None) -> MethodInputs:
         """What a method is given."""
         pair = self._pair
-        return Material(
+        return MethodInputs(
             source=pair.source.vocabulary,
             target=pair.target.vocabulary,
             anchors=anchors,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from salt_ext.checkpoint import check_write
 from salt_ext.choosing import Decision, Sample, decide, read_sample
-from salt_ext.comparison.method_spec import Chosen
+from salt_ext.comparison.method_spec import MethodSpec
 from salt_ext.files.paths import require_text
 from salt_ext.methods import KEY_KINDS, Combinations, Method, assemble_plan
 from salt_ext.methods.core.needs import check_needs, needs_of
@@ -156,7 +156,7 @@ class Run:
             clock=self.clock,
         )
         self.tables.forget_uses()
-        return Chosen.of(decision.method).method, decision
+        return MethodSpec.of(decision.method).method, decision
 
     def make(self, method: Method, decision: Decision | None, matched: Matched) -> Made:
         """The plan of all rows; the tables that it was made from are given back."""

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 
 from salt_ext.errors import InputError
-from salt_ext.files.paths import expanded
+from salt_ext.files.paths import expanded, require_file
 from salt_ext.vectors.fasttext import FastTextFile
-from salt_ext.vectors.mapped import require_file
 from salt_ext.vectors.pieces import rows_for
 from salt_ext.vectors.table import TableFile
 from salt_ext.vectors.textfile import TextFile

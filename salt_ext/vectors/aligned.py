@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from salt_ext.errors import InputError
+from salt_ext.files.paths import require_file
 from salt_ext.vectors.fasttext import FastTextFile
-from salt_ext.vectors.mapped import require_file
 
 if TYPE_CHECKING:
     from salt_ext.vectors import VectorSource

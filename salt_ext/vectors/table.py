@@ -11,8 +11,8 @@ import torch
 from safetensors import safe_open
 
 from salt_ext.errors import InputError
+from salt_ext.files.paths import require_file
 from salt_ext.vectors.keys import MAX_DIM, lookup_texts
-from salt_ext.vectors.mapped import require_file
 
 _NAMES = ("vectors", "embeddings")
 _Rows = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]

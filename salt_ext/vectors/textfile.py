@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from salt_ext.errors import InputError, brief
+from salt_ext.files.paths import require_file
 from salt_ext.vectors.keys import MAX_DIM, lookup_texts
-from salt_ext.vectors.mapped import require_file
 
 _HEADER = re.compile(rb"(\d{1,18}) (\d{1,9})")
 # 65,536 columns of 40 characters, the longest spelling of a float that anybody writes, and a word.

@@ -20,7 +20,7 @@ import torch
 import transformers
 
 import salt_ext
-from salt_ext.comparison.method_spec import Chosen
+from salt_ext.comparison.method_spec import MethodSpec
 from salt_ext.files.text_lines import read_lines
 from salt_ext.plan import Provenance
 
@@ -75,7 +75,7 @@ def measure(
     own: list[tuple[list[int], dict[int, int]]],
     before: list[torch.Tensor],
 ) -> list[tuple[str, int | str, str]]:
-    made_by = Chosen.of(method).method
+    made_by = MethodSpec.of(method).method
     with tempfile.TemporaryDirectory() as folder:
         made = salt_ext.transfer(
             chosen.source,

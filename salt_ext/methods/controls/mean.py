@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from salt_ext.methods.core.assembly import Combinations
-from salt_ext.methods.core.inputs import Material, MethodInfo
+from salt_ext.methods.core.inputs import MethodInfo, MethodInputs
 from salt_ext.plan import Provenance
 
 
@@ -18,6 +18,6 @@ class Mean:
         name="mean", summary="the mean of all source rows", paper="Hewitt 2021", cost="nothing"
     )
 
-    def combine(self, material: Material) -> Combinations:
+    def combine(self, material: MethodInputs) -> Combinations:
         """Makes no row: all are left to the mean."""
         return Combinations.none(rest=Provenance.AVERAGED)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from salt_ext.methods.core.assembly import Combinations
-from salt_ext.methods.core.inputs import Material, MethodInfo
+from salt_ext.methods.core.inputs import MethodInfo, MethodInputs
 from salt_ext.plan import Draw, Provenance
 
 
@@ -21,6 +21,6 @@ class Random:
         cost="nothing",
     )
 
-    def combine(self, material: Material) -> Combinations:
+    def combine(self, material: MethodInputs) -> Combinations:
         """Makes no row: all are drawn when the plan is applied."""
         return Combinations.none(rest=Provenance.SAMPLED, draw=Draw.DIRECTION)

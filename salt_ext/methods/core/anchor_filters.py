@@ -21,12 +21,12 @@ from torch import Tensor
 
 from salt_ext.methods.core import affine_map
 from salt_ext.methods.core.cross_validation import centred_cosines
-from salt_ext.methods.core.inputs import Material
+from salt_ext.methods.core.inputs import MethodInputs
 from salt_ext.methods.core.neighbours import nonzero_rows
 from salt_ext.runtime.device import Placement
 from salt_ext.vocab import Vocabulary
 
-DOUBTS = ("none", "undertrained", "false-friends", "both")
+ANCHOR_FILTERS = ("none", "undertrained", "false-friends", "both")
 # The kind that doubtful anchors get: none of those that explain others, none of those that no method may make.
 _DOUBTFUL = "doubtful"
 _NEVER_IN_TEXT = frozenset([0xC0, 0xC1, *range(0xF5, 0x100)])
@@ -41,12 +41,12 @@ _STEP = "anchor filter"
 _BLOCK = 4096
 
 
-def without_doubtful_anchors(material: Material, doubts: str) -> tuple[Material, dict[str, Any]]:
+def filter_anchors(material: MethodInputs, doubts: str) -> tuple[MethodInputs, dict[str, Any]]:
     """The material whose doubtful anchors explain no others, and a list of them for the report.
 
     Args:
         material: of the method.
-        doubts: one of `DOUBTS`.
+        doubts: one of `ANCHOR_FILTERS`.
 
     Raises:
         InputError: a table has too few rows.
@@ -119,7 +119,7 @@ def _agreement(rows: Tensor, direction: Tensor, centre: Tensor) -> Tensor:
     return torch.cat([centred_cosines(block, direction.expand_as(block), centre) for block in rows.split(_BLOCK)])
 
 
-def false_friends(material: Material, text: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+def false_friends(material: MethodInputs, text: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     """Which anchors the others' map puts at an obtuse angle to their own row, around the mean: bool [n].
 
     Args:
@@ -151,6 +151,6 @@ def _can_be_read(vocabulary: Vocabulary, number: int) -> bool:
     return not (len(form.written) == 1 and form.written[0] in _NEVER_IN_TEXT)
 
 
-def _listed(material: Material, places: npt.NDArray[np.int64]) -> dict[str, Any]:
+def _listed(material: MethodInputs, places: npt.NDArray[np.int64]) -> dict[str, Any]:
     first = material.anchors.target_ids[places[:_LISTED]].tolist()
     return {"count": len(places), "first": [material.target.readable(number) for number in first]}

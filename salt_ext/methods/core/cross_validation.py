@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from salt_ext.errors import InputError
-from salt_ext.methods.core.inputs import Material
+from salt_ext.methods.core.inputs import MethodInputs
 
 if TYPE_CHECKING:
     from salt_ext.methods.salt.prior import Prior
@@ -37,7 +37,7 @@ GRIDS: dict[str, tuple[int | float, ...]] = {
 _MARGIN = 1e-4
 
 
-def cross_validate(method: Salt, material: Material, prior: Prior | None = None) -> tuple[Salt, dict[str, Any]]:
+def cross_validate(method: Salt, material: MethodInputs, prior: Prior | None = None) -> tuple[Salt, dict[str, Any]]:
     """The method with the options that serve the held-out anchors best, and an account of the search.
 
     Args:
@@ -77,10 +77,10 @@ def cross_validate(method: Salt, material: Material, prior: Prior | None = None)
     }
 
 
-Fold = tuple[Material, npt.NDArray[np.int64], npt.NDArray[np.int64]]
+Fold = tuple[MethodInputs, npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
-def held_out_anchors(material: Material) -> list[Fold]:
+def held_out_anchors(material: MethodInputs) -> list[Fold]:
     """For each fold the material without some text anchors, and their target ids and source ids, ascending.
 
     Raises:

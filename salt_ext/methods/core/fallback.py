@@ -9,14 +9,14 @@ from typing import Any, TypedDict
 import numpy as np
 
 from salt_ext.methods.core.assembly import Combinations
-from salt_ext.methods.core.inputs import Material
-from salt_ext.methods.subword import cut_tokens
+from salt_ext.methods.core.inputs import MethodInputs
+from salt_ext.methods.core.pieces import segment_tokens
 from salt_ext.plan import Provenance
 
 _MANY = 0.01
 
 
-def made_of_pieces(combined: Combinations, material: Material) -> Combinations:
+def made_of_pieces(combined: Combinations, material: MethodInputs) -> Combinations:
     """The same with the remaining new tokens as the mean of their pieces; the mean row for those without any.
 
     A row that is drawn at random is worth less than either on a real model.
@@ -37,7 +37,7 @@ def made_of_pieces(combined: Combinations, material: Material) -> Combinations:
         return combined
     lengths, pieces = np.zeros(len(left), dtype=np.int64), np.empty(0, dtype=np.int64)
     if material.source_tokenizer is not None:
-        lengths, pieces = cut_tokens(replace(material, progress=None), left)
+        lengths, pieces = segment_tokens(replace(material, progress=None), left)
     told = _told(combined, of_pieces=int((lengths > 0).sum()), left=len(left), new=len(material.new))
     left, lengths = left[lengths > 0], lengths[lengths > 0]
     values = np.repeat(1 / lengths, lengths).astype(np.float32)

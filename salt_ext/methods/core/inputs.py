@@ -42,7 +42,7 @@ class MethodInfo:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Material:
+class MethodInputs:
     """Two vocabularies, what they share, and tables that are read when a method first asks for them.
 
     Attributes:
@@ -110,7 +110,7 @@ class Material:
         """bool [anchors], those that are text, and so may explain other tokens."""
         return np.isin(self.anchors.kinds, KEY_KINDS)
 
-    def with_anchors(self, kept: npt.NDArray[np.bool_]) -> Material:
+    def with_anchors(self, kept: npt.NDArray[np.bool_]) -> MethodInputs:
         """The same with fewer anchors: those left out become new tokens.
 
         Args:
@@ -124,7 +124,7 @@ class Method(Protocol):
 
     info: ClassVar[MethodInfo]
 
-    def combine(self, material: Material) -> Combinations:
+    def combine(self, material: MethodInputs) -> Combinations:
         """The rows of new tokens as combinations of source rows.
 
         Raises:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from salt_ext import ops
 from salt_ext.methods.core.assembly import Combinations
-from salt_ext.methods.core.inputs import Material
+from salt_ext.methods.core.inputs import MethodInputs
 from salt_ext.methods.core.neighbours import Neighbours, SparseRows, combine_blocks
 
 
@@ -29,7 +29,7 @@ def rows_of_slots(indices: Tensor, weights: Tensor) -> SparseRows:
 
 
 def softmax_of_nearest(
-    material: Material, neighbours: Neighbours, queries: Tensor, keys: Tensor, *, count: int, temperature: float
+    material: MethodInputs, neighbours: Neighbours, queries: Tensor, keys: Tensor, *, count: int, temperature: float
 ) -> Combinations:
     """Rows with the weights softmax(cosine / temperature) of their nearest keys.
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from salt_ext import ops
 from salt_ext.errors import InputError
 from salt_ext.methods.core.assembly import Combinations
-from salt_ext.methods.core.inputs import Material
+from salt_ext.methods.core.inputs import MethodInputs
 from salt_ext.vocab import Anchors
 
 MINIMUM_KEYS = 2
@@ -57,7 +57,7 @@ class Neighbours:
 
 
 def find_neighbours(
-    material: Material, *tables: Tensor, keys: Tensor, method: str, row: str = "an auxiliary vector"
+    material: MethodInputs, *tables: Tensor, keys: Tensor, method: str, row: str = "an auxiliary vector"
 ) -> Neighbours:
     """Leaves out tokens without a row.
 
@@ -97,7 +97,7 @@ def too_few(anchors: Anchors, usable: int, row: str, method: str) -> InputError:
     )
 
 
-def text_keys(material: Material, made: npt.NDArray[np.int64], queries: Tensor, sources: Tensor) -> Neighbours:
+def text_keys(material: MethodInputs, made: npt.NDArray[np.int64], queries: Tensor, sources: Tensor) -> Neighbours:
     """Every source token that is text and has a vector explains others, whether the target shares it or not.
 
     Args:
@@ -113,7 +113,7 @@ def text_keys(material: Material, made: npt.NDArray[np.int64], queries: Tensor, 
 
 
 def combine_blocks(
-    material: Material,
+    material: MethodInputs,
     neighbours: Neighbours,
     prepare: Callable[[torch.device], Callable[[Tensor], SparseRows]],
     *,

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from salt_ext.methods.core.anchor_filters import undertrained
-from salt_ext.methods.core.inputs import Material
+from salt_ext.methods.core.inputs import MethodInputs
 from salt_ext.plan import Norms
 from salt_ext.vocab import Form
 
@@ -25,7 +25,7 @@ class NormParts(TypedDict):
     norm_groups: npt.NDArray[np.int64] | None
 
 
-def norm_parts(material: Material, kind: str) -> NormParts:
+def norm_parts(material: MethodInputs, kind: str) -> NormParts:
     """How new rows are scaled, and by which anchors.
 
     Bytes, special tokens and rows that training hardly touched have norms of their own (a small model's control

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from salt_ext.errors import InputError
 from salt_ext.files.text_lines import read_lines
-from salt_ext.methods.core.inputs import Material
+from salt_ext.methods.core.inputs import MethodInputs
 from salt_ext.vocab import encode_lines
 
 # Counts of frequent tokens have settled long before.
@@ -17,7 +17,7 @@ _MAX_BYTES = 50_000_000
 _LINES = 4096
 
 
-def token_counts(material: Material, text: Path) -> npt.NDArray[np.int64]:
+def token_counts(material: MethodInputs, text: Path) -> npt.NDArray[np.int64]:
     """int64 [target.size], the tokens of a text as the new tokenizer reads it, at most its first 50 MB.
 
     Args:

@@ -25,9 +25,9 @@ from salt_ext.alignment.table import read_table
 from salt_ext.methods.alignment_rows import TOLD_KINDS, trans_tokenization
 from salt_ext.methods.core.assembly import Combinations
 from salt_ext.methods.core.entries import Entries, Ints, joined
-from salt_ext.methods.core.inputs import Material
+from salt_ext.methods.core.inputs import MethodInputs
 from salt_ext.methods.core.piece_weights import Kind, characters_of, piece_weights
-from salt_ext.methods.subword import source_cutter
+from salt_ext.methods.core.pieces import source_segmenter
 from salt_ext.plan import LowRank
 from salt_ext.vocab import Form
 from salt_ext.vocab.anchors import index_forms
@@ -52,7 +52,9 @@ class Prior:
     values: npt.NDArray[np.float64]
 
     @classmethod
-    def of(cls, material: Material, kind: str, alignment: Path | None = None, *, pieces: Kind = "mean") -> Prior | None:
+    def of(
+        cls, material: MethodInputs, kind: str, alignment: Path | None = None, *, pieces: Kind = "mean"
+    ) -> Prior | None:
         """The guesses at all tokens that are text, anchors too; None where kind is "none".
 
         Args:
@@ -131,7 +133,7 @@ class Prior:
         return Entries(np.repeat(np.arange(first, first + len(ids)), sizes), self.col[places], self.values[places])
 
 
-def _own_sources(material: Material) -> Ints:
+def _own_sources(material: MethodInputs) -> Ints:
     """The source token that each target token equals, -1 for none: int64 [target.size].
 
     By its form also where it is no anchor: when anchors are left out to see how well they are found, they are not to be
@@ -143,20 +145,20 @@ def _own_sources(material: Material) -> Ints:
     return own
 
 
-def _text_ids(material: Material) -> Ints:
+def _text_ids(material: MethodInputs) -> Ints:
     return np.sort(np.concatenate([material.new, material.anchors.target_ids[material.text_anchors]]))
 
 
-def _translations(material: Material, file: Path) -> Entries:
+def _translations(material: MethodInputs, file: Path) -> Entries:
     """Trans-tokenization's rows where no token is copied, by target ids."""
     told = material.anchors.only(np.isin(material.anchors.kinds, TOLD_KINDS))
     made = trans_tokenization(read_table(file), told, material.source, material.target).combined
     return Entries(np.repeat(made.target_ids, made.lengths), made.source_ids, made.values)
 
 
-def _pieces(material: Material, own: Ints, kind: Kind) -> Entries:
+def _pieces(material: MethodInputs, own: Ints, kind: Kind) -> Entries:
     """The pieces of every token's text with their weights, by target ids."""
-    cut = source_cutter(material)
+    cut = source_segmenter(material)
     lengths, pieces = np.zeros(material.target.size, dtype=np.int64), list[int]()
     with rust_errors(material.source.name):
         for number in _text_ids(material).tolist():

@@ -26,14 +26,15 @@ from torch import Tensor
 
 from salt_ext import ops
 from salt_ext.errors import InputError
+from salt_ext.files.paths import require_file
 from salt_ext.methods.core import affine_map
 from salt_ext.methods.core.affine_map import AffineMap
-from salt_ext.methods.core.anchor_filters import DOUBTS, without_doubtful_anchors
+from salt_ext.methods.core.anchor_filters import ANCHOR_FILTERS, filter_anchors
 from salt_ext.methods.core.assembly import Combinations
 from salt_ext.methods.core.checks import check_not_negative, check_positive
 from salt_ext.methods.core.cross_validation import cross_validate
 from salt_ext.methods.core.fallback import made_of_pieces
-from salt_ext.methods.core.inputs import Material, MethodInfo
+from salt_ext.methods.core.inputs import MethodInfo, MethodInputs
 from salt_ext.methods.core.neighbours import SparseRows, combine_blocks, find_neighbours, nonzero_rows, with_residual
 from salt_ext.methods.core.norm_anchors import norm_parts
 from salt_ext.methods.salt.frequencies import token_counts
@@ -41,7 +42,6 @@ from salt_ext.methods.salt.prior import PRIORS, Prior
 from salt_ext.methods.salt.similarity import SIMILARITIES, Similarity
 from salt_ext.methods.salt.supports import find_support
 from salt_ext.plan import HeadBias, LowRank, Norms
-from salt_ext.vectors.mapped import require_file
 
 # Fewer than this are a reason to warn.
 _DIMENSIONS_PER_NEIGHBOUR = 4
@@ -121,7 +121,7 @@ class Salt:
             "prior": PRIORS,
             "norms": [kind.value for kind in Norms],
             "head_bias": [kind.value for kind in HeadBias],
-            "drop_anchors": DOUBTS,
+            "drop_anchors": ANCHOR_FILTERS,
         }
         for name, known in words.items():
             if getattr(self, name) not in known:
@@ -130,7 +130,7 @@ class Salt:
             raise InputError(f"minimum_neighbours is {self.minimum_neighbours}, expected a whole number of at least 0")
         self._check_files()
 
-    def combine(self, material: Material) -> Combinations:
+    def combine(self, material: MethodInputs) -> Combinations:
         """New tokens with a donor row that is not zero are made, where they also have a vector that finds neighbours or
         there is a global map, and so are those that the prior knows; the others are left, which by the paper are drawn
         at random, and with any option beyond it are the mean of their pieces.
@@ -145,7 +145,7 @@ class Salt:
             facts["tokens_of_text_sample"] = int(counts.sum())
             log_counts = np.log1p(counts).astype(np.float32)
         if self.drop_anchors != "none":
-            material, facts["dropped_anchors"] = without_doubtful_anchors(material, self.drop_anchors)
+            material, facts["dropped_anchors"] = filter_anchors(material, self.drop_anchors)
         scaled = norm_parts(material, self.norms)
         if self.cross_validate:
             chosen, facts["cross_validation"] = cross_validate(self, material, prior)
@@ -161,7 +161,7 @@ class Salt:
         return combined if replace(self, temperature=1.0, rcond=None) == Salt() else made_of_pieces(combined, material)
 
     def rows_of(
-        self, material: Material, prior: Prior | None, wanted: npt.NDArray[np.int64] | None = None
+        self, material: MethodInputs, prior: Prior | None, wanted: npt.NDArray[np.int64] | None = None
     ) -> Combinations:
         """The regressions alone, with the options as they are, and a warning where they are too tight.
 
@@ -229,7 +229,7 @@ class Salt:
             combined = replace(combined, low_rank=low_rank)
         return combined if prior is None else prior.correct(combined, wanted, keys)
 
-    def _global_map(self, material: Material) -> tuple[AffineMap, npt.NDArray[np.int64]] | None:
+    def _global_map(self, material: MethodInputs) -> tuple[AffineMap, npt.NDArray[np.int64]] | None:
         """The map of all text anchors with a donor row, rounded, and the source ids that its `right` stands for."""
         if self.global_ridge is None:
             return None
@@ -262,7 +262,7 @@ class Salt:
             if (file := getattr(self, name)) is not None:
                 require_file(Path(file), name)
 
-    def _warnings(self, combined: Combinations, material: Material) -> tuple[str, ...]:
+    def _warnings(self, combined: Combinations, material: MethodInputs) -> tuple[str, ...]:
         """The fewer dimensions remain for each neighbour, the more of the fit is noise.
 
         With a median of 91 neighbours in 96 dimensions, small models that we moved were far worse than with random

@@ -24,11 +24,11 @@ from torch import Tensor
 
 from salt_ext import ops
 from salt_ext.methods.core.affine_map import AffineMap, fit, memory_needed
-from salt_ext.methods.core.anchor_filters import DOUBTS, without_doubtful_anchors
+from salt_ext.methods.core.anchor_filters import ANCHOR_FILTERS, filter_anchors
 from salt_ext.methods.core.assembly import Combinations
 from salt_ext.methods.core.checks import check_choice, check_not_negative
 from salt_ext.methods.core.entries import Entries, joined
-from salt_ext.methods.core.inputs import Material, MethodInfo
+from salt_ext.methods.core.inputs import MethodInfo, MethodInputs
 from salt_ext.methods.core.neighbours import nonzero_rows
 from salt_ext.methods.core.norm_anchors import norm_parts
 from salt_ext.methods.core.piece_weights import Kind
@@ -71,9 +71,9 @@ class SaltPlus:
         check_not_negative("ridge", self.ridge)
         check_choice("pieces", self.pieces, get_args(Kind))
         check_choice("norms", self.norms, tuple(kind.value for kind in Norms if kind is not Norms.FREQUENCY))
-        check_choice("drop_anchors", self.drop_anchors, DOUBTS)
+        check_choice("drop_anchors", self.drop_anchors, ANCHOR_FILTERS)
 
-    def combine(self, material: Material) -> Combinations:
+    def combine(self, material: MethodInputs) -> Combinations:
         """New tokens with a piece are made; those without a donor row are their pieces' mean. The others get the mean
         row: one that is drawn at random harms a real model more.
 
@@ -84,7 +84,7 @@ class SaltPlus:
         prior = Prior.of(material, "subword", pieces=self.pieces)
         assert prior is not None
         if self.drop_anchors != "none":
-            material, facts["dropped_anchors"] = without_doubtful_anchors(material, self.drop_anchors)
+            material, facts["dropped_anchors"] = filter_anchors(material, self.drop_anchors)
         donor, new = material.donor, material.new
         there = nonzero_rows(donor, material.target.size)
         made = new[prior.known[new]]

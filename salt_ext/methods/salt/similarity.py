@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from salt_ext.methods.core.inputs import Material
+from salt_ext.methods.core.inputs import MethodInputs
 
 SIMILARITIES = ("auxiliary", "donor", "mean")
 
@@ -28,7 +28,7 @@ class Similarity:
     required: Tensor
 
     @classmethod
-    def of(cls, material: Material, kind: str) -> Similarity:
+    def of(cls, material: MethodInputs, kind: str) -> Similarity:
         """One of `SIMILARITIES`; only the tables that it needs are read.
 
         Raises:
