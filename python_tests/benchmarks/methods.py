@@ -35,8 +35,11 @@ from stages import arrays
 from torch import Tensor
 from words import made_words, trained_tokenizer
 
+from salt_ext import ops
 from salt_ext.alignment import AlignmentTable, TokenCounts, write_table
 from salt_ext.methods import MethodInputs, make_method
+from salt_ext.methods.core.assembly import Combinations
+from salt_ext.methods.core.entries import Entries
 from salt_ext.ops import loader as _loader
 from salt_ext.vectors import look_up, open_vectors
 from salt_ext.vocab import Anchors, Form, Vocabulary
@@ -56,6 +59,29 @@ METHODS = (
 )
 WIDTHS = (300, 768, 2048)
 TRANSLATIONS = 8  # source tokens of a token in the made-up alignment
+
+
+def weighted_sums(made: Combinations, table: Tensor) -> Tensor:
+    """The weighted sums and the low-rank part of the rows that are made, neither scaled nor rounded.
+
+    Args:
+        made: what a method returned.
+        table: floating [source.size or more, width].
+
+    Returns:
+        float32 or wider [n, width], in the order of `target_ids`.
+    """
+    wide = torch.promote_types(table.dtype, torch.float32)
+    owners = np.repeat(np.arange(len(made.target_ids)), made.lengths)
+    entries = Entries(owners, made.source_ids, made.values).merged()
+    crow = torch.from_numpy(np.searchsorted(entries.rows, np.arange(len(made.target_ids) + 1)))
+    used, places = torch.from_numpy(entries.columns).unique(return_inverse=True)
+    rows = ops.csr_matmul(crow, places, torch.from_numpy(entries.values).to(wide), table[used].to(wide))
+    if made.low_rank is not None:
+        part, order = made.low_rank, np.argsort(made.target_ids)
+        places = torch.from_numpy(order[np.searchsorted(made.target_ids, part.rows.numpy(), sorter=order)])
+        rows.index_add_(0, places, part.left.to(wide) @ part.map_of(table, table.device))
+    return rows
 
 
 @dataclass(frozen=True)
@@ -128,7 +154,7 @@ class Job:
             source_tokenizer=self.tokenizer,
         )
         combined = make_method(name, options).combine(material)
-        rows = combined.sums(self.source)
+        rows = weighted_sums(combined, self.source)
         return rows[torch.from_numpy(combined.target_ids) >= self.anchors], len(rows)
 
     def published(self, name: str) -> Published | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +11,7 @@ import torch
 from salt_ext.errors import InputError
 from salt_ext.methods import MethodInputs
 from salt_ext.methods.core import affine_map
-from salt_ext.methods.core.anchor_filters import false_friends, filter_anchors, undertrained
-from salt_ext.methods.core.cross_validation import FOLDS, centred_cosines, cross_validate, held_out_anchors
+from salt_ext.methods.core.anchor_filters import centred_cosines, false_friends, filter_anchors, undertrained
 from salt_ext.methods.salt.salt import Salt
 from salt_ext.methods.salt.supports import find_support
 from salt_ext.vocab import Anchors, Form, Vocabulary
@@ -137,74 +135,10 @@ def test_a_filled_neighbour_has_the_least_weight_of_its_row():
     assert filled.weights[0] == plain.weights.min()
 
 
-# Cross-validation
-
-
 def test_centred_cosines():
     made, true, centre = torch.tensor([[2.0, 1.0], [1.0, 1.0]]), torch.tensor([[1.0, 3.0], [5.0, 5.0]]), torch.ones(2)
     assert centred_cosines(made, true, centre).tolist() == [0, 0]  # at right angles; on the centre
     assert centred_cosines(made + 1, true, centre)[0] == pytest.approx((2 * 0 + 1 * 2) / (5**0.5 * 2))
-
-
-def test_folds_hold_out_a_fifth_and_depend_on_the_seed():
-    material = related()
-    folds = held_out_anchors(material)
-    assert len(folds) == FOLDS
-    for less, targets, sources in folds:
-        assert len(targets) == 24
-        assert (targets == sources).all()
-        assert (np.diff(targets) > 0).all()
-        assert sorted([*less.anchors.target_ids, *targets]) == list(range(120))
-    again, other = held_out_anchors(material), held_out_anchors(replace(material, seed=1))
-    assert all((a[1] == b[1]).all() for a, b in zip(folds, again, strict=True))
-    assert any((a[1] != b[1]).any() for a, b in zip(folds, other, strict=True))
-
-
-@pytest.mark.parametrize("global_ridge", [None, 1.0])
-def test_the_score_is_the_mean_cosine_of_rows_that_the_plan_would_make(global_ridge):
-    """The given options' score, taken here from finished tables of plans without the held-out anchors."""
-    from salt_ext.methods import assemble_plan
-
-    material, method = related(), Salt(ridge=0.3, global_ridge=global_ridge)
-    table = material.source_table
-    scores = []
-    for less, targets, sources in held_out_anchors(material):
-        combined = method.combine(less)
-        plan = assemble_plan(combined, less.anchors, less.target, rows=140, source_rows=140, seed=0)
-        made, centre = plan.apply(table)[targets].numpy(), table[less.anchors.source_ids].mean(0).numpy()
-        a, b = made - centre, table[sources].numpy() - centre
-        scores.append(np.mean((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)))
-    _, facts = cross_validate(method, material)
-    assert facts["held_out_cosine_of_the_given_options"] == pytest.approx(np.mean(scores), abs=2e-4)
-
-
-def test_the_search_mends_a_bad_start_and_tells_of_it():
-    """Almost without noise a strong ridge is wrong."""
-    start = Salt(ridge=10.0, global_ridge=10.0)
-    chosen, facts = cross_validate(start, related(noise=0.01))
-    assert chosen.global_ridge == 0.1
-    searched = ("global_ridge", "ridge", "temperature", "minimum_neighbours")
-    assert facts["chosen"] == {name: getattr(chosen, name) for name in searched}
-    assert facts["held_out_cosine"] > facts["held_out_cosine_of_the_given_options"]
-    assert facts["held_out_cosine"] == max(score for grid in facts["scores"].values() for score in grid.values())
-    json.dumps(facts)
-    without_map, facts = cross_validate(Salt(), related())
-    assert without_map.global_ridge is None
-    assert "global_ridge" not in facts["scores"]
-
-
-def test_a_method_that_validates_makes_the_rows_of_the_options_it_chose():
-    material = related()
-    combined = Salt(cross_validate=True).combine(material)
-    chosen = combined.facts["cross_validation"]["chosen"]
-    same = Salt(**chosen).combine(material)
-    assert (combined.values == same.values).all()
-    assert (combined.source_ids == same.source_ids).all()
-
-
-def test_too_few_anchors_to_hold_some_out():
-    with pytest.raises(InputError, match="cross_validate has 19 text anchors to learn from, expected at least 20"):
-        Salt(cross_validate=True).combine(related(anchors=19))
 
 
 # Anchors that are doubtful

@@ -6,12 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from salt_ext.alignment import AlignmentTable, TokenCounts, write_table
 from salt_ext.errors import InputError
 from salt_ext.methods import make_method
-from salt_ext.methods.core.cross_validation import GRIDS
 from salt_ext.methods.salt.prior import Prior, _cut_in_two
 from salt_ext.methods.salt.salt import Salt
 from salt_ext.vocab import Form
@@ -61,37 +59,6 @@ def test_rows_are_guesses_corrected_by_the_anchors(scene, global_ridge, block, m
     without = mapped[UNKNOWN] + weights[UNKNOWN] @ (world.shared() - mapped[world.keys])
     expected[UNKNOWN] = weights[UNKNOWN] @ world.shared() if global_ridge is None else without
     close(made[world.made], expected[world.made])
-
-
-def test_only_wanted_tokens_are_made(scene):
-    world, guesses = scene
-    wanted = np.array([NO_ROW, 36, 40])
-    combined = Salt().rows_of(world.material(), sparse(guesses), wanted)
-    assert sorted(combined.target_ids.tolist()) == wanted.tolist()
-
-
-@pytest.mark.parametrize("global_ridge", [None, 0.5])
-def test_the_sums_are_those_of_the_finished_table(scene, global_ridge):
-    """What cross-validation compares; the token without a donor row stands behind the others."""
-    world, guesses = scene
-    combined = Salt(global_ridge=global_ridge).rows_of(world.material(), sparse(guesses))
-    assert combined.target_ids[-1] == NO_ROW
-    found = combined.sums(torch.from_numpy(world.table).double())
-    close(found.numpy(), world.rows(combined)[combined.target_ids], 1e-12)
-
-
-def test_a_prior_can_be_cross_validated(pair):
-    """Pieces as guesses and a map for the tokens that have none, held-out anchors all over."""
-    material = pair[0]
-    generator = np.random.default_rng(7)
-    tables = [torch.from_numpy(generator.normal(size=(264, 6))) for _ in range(2)]
-    given = replace(
-        material, read_donor=lambda: tables[0], read_auxiliary=lambda: tables[0], read_source=lambda: tables[1]
-    )
-    method = Salt(prior="subword", global_ridge=1.0, cross_validate=True)
-    combined = method.combine(given)
-    assert set(combined.facts["cross_validation"]["chosen"]) == set(GRIDS)
-    assert set(combined.target_ids.tolist()) == set(material.new.tolist())
 
 
 # Where guesses come from

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from salt_ext.methods.core import affine_map
-from salt_ext.methods.core.cross_validation import centred_cosines
 from salt_ext.methods.core.inputs import MethodInputs
 from salt_ext.methods.core.neighbours import nonzero_rows
 from salt_ext.runtime.device import Placement
@@ -141,6 +140,20 @@ def false_friends(material: MethodInputs, text: npt.NDArray[np.int64]) -> npt.ND
     # Beside the fit the two tables, both domains, and the rows of `left_out` and of the cosines in float64.
     needed = affine_map.memory_needed(*donor.shape) + 3 * 8 * donor.numel() + 6 * 8 * rows.numel()
     return material.placement.run(_STEP, run, needed=needed).numpy()
+
+
+def centred_cosines(made: Tensor, true: Tensor, centre: Tensor) -> Tensor:
+    """Cosines of rows around a centre, float64 [n]; 0 where one of the two lies on it.
+
+    Args:
+        made: floating [n, width].
+        true: floating [n, width].
+        centre: floating [width].
+    """
+    a, b = made.double() - centre.double(), true.double() - centre.double()
+    lengths = a.norm(dim=1) * b.norm(dim=1)
+    cosines: Tensor = (a * b).sum(dim=1) / lengths.where(lengths > 0, 1.0)
+    return cosines
 
 
 def _can_be_read(vocabulary: Vocabulary, number: int) -> bool:

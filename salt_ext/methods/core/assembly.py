@@ -9,11 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from salt_ext import ops
 from salt_ext.errors import InputError
-from salt_ext.methods.core.entries import Entries
 from salt_ext.plan import Draw, HeadBias, LowRank, Norms, Provenance, TransferPlan
 from salt_ext.vocab import Anchors, Vocabulary
 
@@ -68,27 +65,6 @@ class Combinations:
         """No row at all: every new token is left to `rest`."""
         empty = np.empty(0, dtype=np.int64)
         return cls(empty, empty, empty, empty.astype(np.float32), rest=rest, draw=draw)
-
-    def sums(self, table: Tensor) -> Tensor:
-        """The weighted sums and the low-rank part of the rows that are made, neither scaled nor rounded.
-
-        Args:
-            table: floating [source.size or more, width].
-
-        Returns:
-            float32 or wider [n, width], in the order of `target_ids`.
-        """
-        wide = torch.promote_types(table.dtype, torch.float32)
-        owners = np.repeat(np.arange(len(self.target_ids)), self.lengths)
-        entries = Entries(owners, self.source_ids, self.values).merged()
-        crow = torch.from_numpy(np.searchsorted(entries.rows, np.arange(len(self.target_ids) + 1)))
-        used, places = torch.from_numpy(entries.columns).unique(return_inverse=True)
-        rows = ops.csr_matmul(crow, places, torch.from_numpy(entries.values).to(wide), table[used].to(wide))
-        if self.low_rank is not None:
-            part, order = self.low_rank, np.argsort(self.target_ids)
-            places = torch.from_numpy(order[np.searchsorted(self.target_ids, part.rows.numpy(), sorter=order)])
-            rows.index_add_(0, places, part.left.to(wide) @ part.map_of(table, table.device))
-        return rows
 
 
 def new_ids(anchors: Anchors, target: Vocabulary) -> npt.NDArray[np.int64]:

@@ -32,7 +32,6 @@ from salt_ext.methods.core.affine_map import AffineMap
 from salt_ext.methods.core.anchor_filters import ANCHOR_FILTERS, filter_anchors
 from salt_ext.methods.core.assembly import Combinations
 from salt_ext.methods.core.checks import check_not_negative, check_positive
-from salt_ext.methods.core.cross_validation import cross_validate
 from salt_ext.methods.core.fallback import made_of_pieces
 from salt_ext.methods.core.inputs import MethodInfo, MethodInputs
 from salt_ext.methods.core.neighbours import SparseRows, combine_blocks, find_neighbours, nonzero_rows, with_residual
@@ -75,10 +74,8 @@ class Salt:
         head_scale: what the new rows of an untied head are multiplied with besides.
         head_bias: where a head has a bias, new tokens' are made by the same "weights", or by "frequency".
         text_sample: a text in the new language, a document a line, whose tokens are counted for "frequency".
-        cross_validate: whether anchors that are held out choose ridge, temperature, minimum_neighbours and
-            global_ridge; those given here are where the search starts, and a map that is None stays None.
         drop_anchors: which anchors are copied but explain no others: "undertrained" ones, "false-friends", which are
-            spelt alike but mean something else, "both", or "none"; see `anchor_quality`.
+            spelt alike but mean something else, "both", or "none"; see `anchor_filters`.
 
     Raises:
         InputError: a number is not finite or out of range, a word is none of those above, or a file that an option
@@ -107,7 +104,6 @@ class Salt:
     head_scale: float = 1.0
     head_bias: str = HeadBias.WEIGHTS.value
     text_sample: Path | None = None
-    cross_validate: bool = False
     drop_anchors: str = "none"
 
     def __post_init__(self) -> None:
@@ -138,7 +134,7 @@ class Salt:
         Raises:
             InputError: a table has too few rows, too few anchors can serve, or a file cannot be used.
         """
-        chosen, facts = self, dict[str, Any]()
+        facts = dict[str, Any]()
         prior, log_counts = Prior.of(material, self.prior, self.alignment), None
         if self.text_sample is not None:
             counts = token_counts(material, self.text_sample)
@@ -147,10 +143,8 @@ class Salt:
         if self.drop_anchors != "none":
             material, facts["dropped_anchors"] = filter_anchors(material, self.drop_anchors)
         scaled = norm_parts(material, self.norms)
-        if self.cross_validate:
-            chosen, facts["cross_validation"] = cross_validate(self, material, prior)
         combined = replace(
-            chosen.rows_of(material, prior),
+            self.rows_of(material, prior),
             **scaled,
             head_scale=self.head_scale,
             head_bias=HeadBias(self.head_bias),
@@ -160,15 +154,12 @@ class Salt:
         # By the paper what has no vector is drawn at random.
         return combined if replace(self, temperature=1.0, rcond=None) == Salt() else made_of_pieces(combined, material)
 
-    def rows_of(
-        self, material: MethodInputs, prior: Prior | None, wanted: npt.NDArray[np.int64] | None = None
-    ) -> Combinations:
+    def rows_of(self, material: MethodInputs, prior: Prior | None) -> Combinations:
         """The regressions alone, with the options as they are, and a warning where they are too tight.
 
         Args:
             material: as for `combine`.
             prior: what they correct, if anything.
-            wanted: int64, the new tokens to make; None for all.
 
         Raises:
             InputError: as `combine`.
@@ -178,8 +169,6 @@ class Salt:
         tables = (donor,) if without_vector else (similarity.required, donor)
         row = "an auxiliary vector" if self.similarity == "auxiliary" else "a donor row"
         neighbours = find_neighbours(material, *tables, keys=similarity.required, method="SALT", row=row)
-        wanted = material.new if wanted is None else wanted
-        neighbours = replace(neighbours, new=np.intersect1d(neighbours.new, wanted))
         keys = (neighbours.key_targets, neighbours.key_sources)
         if prior is not None:
             neighbours = replace(neighbours, key_sources=np.arange(len(neighbours.key_sources)))
@@ -227,7 +216,7 @@ class Salt:
             rows = torch.from_numpy(combined.target_ids)
             low_rank = LowRank(rows, torch.cat(left), fitted[0].right, torch.from_numpy(fitted[1]))
             combined = replace(combined, low_rank=low_rank)
-        return combined if prior is None else prior.correct(combined, wanted, keys)
+        return combined if prior is None else prior.correct(combined, material.new, keys)
 
     def _global_map(self, material: MethodInputs) -> tuple[AffineMap, npt.NDArray[np.int64]] | None:
         """The map of all text anchors with a donor row, rounded, and the source ids that its `right` stands for."""
