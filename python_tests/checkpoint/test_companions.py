@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from salt_ext.checkpoint.companions import Companions, find_companions
+from salt_ext.checkpoint.names import kept_readme
 from salt_ext.errors import InputError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -86,13 +87,22 @@ STRANGE = [
 @pytest.mark.parametrize("name", STRANGE)
 def test_all_else_stays_behind_and_is_listed(folder, name):
     fill(folder, name)
-    assert find_companions(folder) == Companions((), (name,), ())
+    assert find_companions(folder) == Companions((), (name,), (), ())
 
 
-def test_own_files_hidden_files_and_the_readme_are_not_mentioned(folder):
-    fill(folder, "generation_config.json", "salt_report.json", "salt_tokenizer.py", ".gitattributes", "README.md")
+def test_own_files_and_hidden_files_are_not_mentioned(folder):
+    fill(folder, "generation_config.json", "salt_report.json", "salt_tokenizer.py", ".gitattributes")
     (folder / ".git").mkdir()
-    assert find_companions(folder) == Companions((), (), ())
+    assert find_companions(folder) == Companions((), (), (), ())
+
+
+def test_descriptions_of_the_source_are_kept_apart(folder):
+    fill(folder, "README.md", "README_zh.md", "README.vec")
+    (folder / "readme.txt").mkdir()
+    found = find_companions(folder)
+    assert [file.name for file in found.readmes] == ["README.md", "README_zh.md"]
+    assert [kept_readme(file.name) for file in found.readmes] == ["README.source.md", "README_zh.source.md"]
+    assert found.left_out == ("README.vec", "readme.txt/")
 
 
 def test_sub_folders_are_listed(folder):

@@ -17,7 +17,7 @@ from salt_ext.checkpoint.tensors import ModelOptions
 from salt_ext.errors import InputError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-SMALL = {"config.json", "generation_config.json", "tokenizer.json", "LICENSE"}
+SMALL = {"config.json", "generation_config.json", "tokenizer.json", "LICENSE", "README.md"}
 
 
 class Hub:

@@ -176,6 +176,7 @@ def test_companion_files(make_checkpoint, tokenizer, tmp_path):
     names = {path.name for path in output.iterdir()}
     assert names == {
         *kept,
+        "README.source.md",
         "config.json",
         "generation_config.json",
         "model.safetensors",

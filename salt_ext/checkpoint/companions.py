@@ -23,12 +23,14 @@ class Companions:
         kept: what is copied as it is, in order of name: processors, licences, notices, model code that the
             configuration refers to.
         left_out: names of all else: the old tokenizer, weights in other formats, adapters, notes, sub-folders (which
-            end in "/"). Hidden files and the README, which describes the source, are no part of it.
+            end in "/"). Hidden files are no part of it.
+        readmes: descriptions of the source, which are kept under another name, see `kept_readme`.
         warnings: sentences for the user.
     """
 
     kept: tuple[Path, ...]
     left_out: tuple[str, ...]
+    readmes: tuple[Path, ...]
     warnings: tuple[str, ...]
 
 
@@ -51,20 +53,40 @@ def find_companions(folder: Path, used: Collection[str] = ()) -> Companions:
     except OSError as error:
         raise InputError(f"{folder} cannot be read: {error.strerror}") from error
     code = model_code(folder)
-    kept, left_out, outside = [], [], []
+    kept, left_out, readmes, outside = list[Path](), list[str](), list[Path](), list[Path]()
     for entry in entries:
         name = entry.name
-        if name in OWN_FILES or name in used or name.startswith(".") or is_readme(name):
+        if name in OWN_FILES or name in used or name.startswith("."):
+            continue
+        if is_readme(name) and entry.is_file():
+            (readmes if belongs(entry, folder) else outside).append(entry)
             continue
         needed = is_needed(name) or name in code
         unknown = not (is_tokenizer(name) or is_weights(name) or entry.is_dir())
-        if (needed or unknown) and not _belongs(entry, folder):
-            outside.append(name)
-        if needed and entry.is_file() and name not in outside:
+        if (needed or unknown) and not belongs(entry, folder):
+            outside.append(entry)
+        if needed and entry.is_file() and entry not in outside:
             kept.append(entry)
         else:
             left_out.append(f"{name}/" if entry.is_dir() else name)
-    return Companions(tuple(kept), tuple(left_out), tuple(_warnings(folder, left_out, outside)))
+    warnings = tuple(_warnings(folder, left_out, [entry.name for entry in outside]))
+    return Companions(tuple(kept), tuple(left_out), tuple(readmes), warnings)
+        tuple(kept),
+        tuple(left_out),
+        tuple(readmes),
+        tuple(_warnings(folder, left_out, [entry.name for entry in outside])),
+    )
+
+
+def belongs(entry: Path, folder: Path) -> bool:
+    """Whether a file lies in the folder, or in the blobs of the hub's cache that the folder is a snapshot of."""
+    if not entry.is_symlink():
+        return True
+    homes = [folder.resolve()]
+    if homes[0].parent.name == "snapshots":
+        homes.append(homes[0].parent.parent / "blobs")
+    real = Path(os.path.realpath(entry))
+    return any(home in real.parents for home in homes)
 
 
 def _warnings(folder: Path, left_out: list[str], outside: list[str]) -> list[str]:
@@ -76,14 +98,3 @@ def _warnings(folder: Path, left_out: list[str], outside: list[str]) -> list[str
             f"{folder} holds an adapter ({ADAPTER_FILE}) beside the model's weights: it is neither applied nor copied"
         )
     return found
-
-
-def _belongs(entry: Path, folder: Path) -> bool:
-    """Whether a file lies in the folder, or in the blobs of the hub's cache that the folder is a snapshot of."""
-    if not entry.is_symlink():
-        return True
-    homes = [folder.resolve()]
-    if homes[0].parent.name == "snapshots":
-        homes.append(homes[0].parent.parent / "blobs")
-    real = Path(os.path.realpath(entry))
-    return any(home in real.parents for home in homes)

@@ -14,8 +14,19 @@ from salt_ext.checkpoint.layout import INDEX_FILE, PICKLED_FILE, PICKLED_INDEX_F
 from salt_ext.errors import InputError
 from salt_ext.files.paths import expanded, require_plain_files
 
-# Configuration, tokenizer, indices and licence; never nested folders.
-_SMALL = ["*.json", "*.model", "*.txt", "*.jinja", "*.tiktoken", "*.spm", "LICENSE*", "NOTICE*", "USE_POLICY*"]
+# Configuration, tokenizer, indices, licence and model card; never nested folders.
+_SMALL = [
+    "*.json",
+    "*.model",
+    "*.txt",
+    "*.jinja",
+    "*.tiktoken",
+    "*.spm",
+    "LICENSE*",
+    "NOTICE*",
+    "USE_POLICY*",
+    "README.md",
+]
 _CODE = ["*.py"]
 _NESTED = ["*/*"]
 
@@ -66,6 +77,16 @@ def local_folder(
         if (folder / single).exists():
             break
     return folder
+
+
+def hub_name(name_or_path: str | Path) -> str | None:
+    """The name on the model hub of what a user named, or of a folder in the hub's own cache; None where it has none."""
+    path = expanded(name_or_path)
+    if not os.path.exists(path):
+        name = str(name_or_path)
+        return name if isinstance(name_or_path, str) and _may_be_hub_name(name) else None
+    cached = re.search(r"/models--([^/]+)--([^/]+)/snapshots/[^/]+$", path.resolve().as_posix())
+    return None if cached is None else f"{cached[1]}/{cached[2]}"
 
 
 def _shards(folder: Path, index: str, *, what: str, choose_key: ChooseKey | None) -> list[str]:

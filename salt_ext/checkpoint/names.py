@@ -9,6 +9,7 @@ from salt_ext.checkpoint.layout import INDEX_FILE, PICKLED_FILE, PICKLED_INDEX_F
 
 PLAN_FILE = "salt_plan.safetensors"
 REPORT_FILE = "salt_report.json"
+CARD_FILE = "README.md"
 # What is written anew, whatever the source has under these names.
 OWN_FILES = frozenset(
     {
@@ -79,6 +80,11 @@ def is_tokenizer(name: str) -> bool:
 def is_readme(name: str) -> bool:
     """Whether a file describes the folder."""
     return name.lower().startswith("readme") and Path(name).suffix.lower() in _PROSE
+
+
+def kept_readme(name: str) -> str:
+    """What a description of the source is called beside the new model's own: README.source.md."""
+    return f"{Path(name).stem}.source{Path(name).suffix}"
 
 
 def is_weights(name: str) -> bool:

@@ -17,6 +17,7 @@ from salt_ext.checkpoint.destination import check_space
 from salt_ext.checkpoint.folder import Checkpoint
 from salt_ext.checkpoint.header import TensorInfo, dtype_name, element_bits, encode_header, nbytes
 from salt_ext.checkpoint.layout import INDEX_FILE
+from salt_ext.checkpoint.names import kept_readme
 from salt_ext.checkpoint.output_files import OutputFile, output_files
 from salt_ext.checkpoint.reading import CHUNK, byte_view, chunks
 from salt_ext.errors import InputError, OutputError, brief
@@ -70,7 +71,8 @@ def write_weights(
         ValueError: a new tensor does not have the shape or dtype that was announced.
         OSError: a file cannot be written.
     """
-    companions = source.companions().kept
+    found = source.companions()
+    companions = {file: file.name for file in found.kept} | {file: kept_readme(file.name) for file in found.readmes}
     files = output_files(source, tensors, dtype)
     written = sum(_size(info, tensors, dtype) for file in files if file.metadata is not None for info in file.tensors)
     whole = [*companions, *(file.source for file in files if file.metadata is None)]
@@ -84,8 +86,8 @@ def write_weights(
             copy_file(file.source, target, link=link, advance=step)
         else:
             write_file(target, file.tensors, file.metadata, new=tensors, dtype=dtype, advance=step)
-    for companion in companions:
-        copy_file(companion, folder / companion.name, link=link, advance=step)
+    for companion, name in companions.items():
+        copy_file(companion, folder / name, link=link, advance=step)
     if source.index is not None:
         _write_json(folder / INDEX_FILE, _index(source.index, files, source.tensors, tensors, dtype))
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from salt_ext.checkpoint.destination import require_replaceable
-from salt_ext.checkpoint.names import PLAN_FILE, REPORT_FILE
+from salt_ext.checkpoint.names import CARD_FILE, PLAN_FILE, REPORT_FILE
 from salt_ext.checkpoint.staging import staged_folder
+from salt_ext.pipeline.model_card import model_card
 from salt_ext.pipeline.options import TransferOptions
 from salt_ext.pipeline.report import build_report, write_report
 from salt_ext.pipeline.run import Run
@@ -104,4 +105,6 @@ def transfer(
             warnings = run.warnings(matched, made, before, checked.norms)
             report = build_report(run, matched.anchors, made, before, checked, folder=folder, warnings=warnings)
             write_report(report, folder / REPORT_FILE)
+            card = model_card(run.pair, (source, donor), options, report)
+            (folder / CARD_FILE).write_text(card, encoding="utf-8")
     return TransferResult(run.output, made.plan, report)
