@@ -71,11 +71,6 @@ def find_companions(folder: Path, used: Collection[str] = ()) -> Companions:
             left_out.append(f"{name}/" if entry.is_dir() else name)
     warnings = tuple(_warnings(folder, left_out, [entry.name for entry in outside]))
     return Companions(tuple(kept), tuple(left_out), tuple(readmes), warnings)
-        tuple(kept),
-        tuple(left_out),
-        tuple(readmes),
-        tuple(_warnings(folder, left_out, [entry.name for entry in outside])),
-    )
 
 
 def belongs(entry: Path, folder: Path) -> bool:
