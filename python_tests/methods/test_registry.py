@@ -17,7 +17,7 @@ from salt_ext.errors import InputError
 from salt_ext.methods import make_method, method_class, method_names
 from salt_ext.methods.core.registry import GROUP
 
-README = Path(__file__).parents[2] / "README.md"
+README = Path(__file__).parents[2] / "salt_ext" / "methods" / "README.md"
 
 
 def test_every_name_is_its_class_own():
@@ -60,7 +60,7 @@ def test_bad_options(name, options, message):
 @pytest.fixture
 def readme_method(tmp_path, monkeypatch) -> str:
     """README's example, installed as a package with nothing but its own files; the name that it has there."""
-    section = README.read_text(encoding="utf-8").split("### A method of your own", 1)[1]
+    section = README.read_text(encoding="utf-8").split("## A method of your own", 1)[1]
     code, setup = (re.search(rf"```{kind}\n(.*?)```", section, re.DOTALL)[1] for kind in ("python", "toml"))
     assert len(code.splitlines()) + len(setup.splitlines()) <= 30
     declared, value = re.search(r'^(\w+) = "(\S+)"$', setup, re.MULTILINE).groups()
