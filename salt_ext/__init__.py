@@ -16,7 +16,7 @@ if is_own_program():
     end_silently()  # until a command's work begins: torch alone takes seconds to import
 
 from salt_ext import ops
-from salt_ext.ops.loader import Backend, backends  # registers the operators
+from salt_ext.ops import Backend, backends  # registers the operators
 
 if TYPE_CHECKING:
     from salt_ext.comparison.result import Comparison

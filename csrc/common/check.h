@@ -1,5 +1,5 @@
-// Errors about user input. The tag lets salt_ext/ops/operators.py recognise them and raise ValueError, because the Python type of
-// a C++ exception differs between torch versions. Every message reads "argument: found ..., expected ...".
+// Errors about user input. The tag lets salt_ext/ops/operators.py recognise them and raise ValueError, because the
+// Python type of a C++ exception differs between torch versions. Every message is "argument: found ..., expected ...".
 #pragma once
 
 #include <sstream>
