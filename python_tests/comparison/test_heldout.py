@@ -90,7 +90,7 @@ class Spy:
 
     def combine(self, material: MethodInputs) -> Combinations:
         self.seen.append(material)
-        return Combinations.none(rest=Provenance.AVERAGED)
+        return Combinations.none(fallback=Provenance.AVERAGED)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -66,7 +66,7 @@ def test_a_donor_row_of_zeros_and_half_precision(world):
     object.__setattr__(material, "read_donor", lambda: half)
     combined = Clp().combine(material)
     assert 22 not in combined.target_ids
-    assert combined.rest is Provenance.SAMPLED
+    assert combined.fallback is Provenance.SAMPLED
     kept = [21, 23, 24, 25]
     close(w.rows(combined)[kept], weights(w.donor[kept], w.donor[w.keys]) @ w.shared())
 

@@ -31,7 +31,7 @@ def test_tokens_without_a_vector(world):
     combined = Ofa().combine(w.material())
     assert 13 not in combined.target_ids
     assert w.source_ids[3] not in combined.source_ids
-    assert combined.rest is Provenance.SAMPLED
+    assert combined.fallback is Provenance.SAMPLED
 
 
 def test_vectors_of_both_languages_make_every_source_token_a_candidate(world, tmp_path):

@@ -223,7 +223,7 @@ def test_the_paper_is_the_default_and_needs_no_source_table():
         )
     )
     assert (combined.norms, combined.low_rank, combined.head_values) == (Norms.KEPT, None, None)
-    assert combined.rest is Provenance.SAMPLED
+    assert combined.fallback is Provenance.SAMPLED
     assert combined.facts == {}
 
 

@@ -141,7 +141,7 @@ def test_centred_cosines():
     assert centred_cosines(made + 1, true, centre)[0] == pytest.approx((2 * 0 + 1 * 2) / (5**0.5 * 2))
 
 
-# Anchors that are doubtful
+# Anchors that are suspect
 
 
 def small_table(generator: np.random.Generator, size: int) -> np.ndarray:

@@ -59,7 +59,7 @@ def test_the_formula(scene, ridge):
     expected[UNKNOWN] = world.table.astype(np.float64).mean(axis=0)
     close(found[world.made], expected[world.made], 1e-4)
     assert np.array_equal(found[world.keys], world.shared())
-    assert combined.rest is Provenance.AVERAGED
+    assert combined.fallback is Provenance.AVERAGED
 
 
 def test_guesses_that_are_right_are_kept(scene, monkeypatch):

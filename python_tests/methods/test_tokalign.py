@@ -28,7 +28,7 @@ def of_words(words, normalizer=None) -> PreTrainedTokenizerFast:
 
 
 @pytest.fixture
-def twins(tmp_path):
+def partners(tmp_path):
     """The source calls half of the words x..., the target y...; every word stands near words of its own."""
     shared = [f"s{n}" for n in range(WORDS)]
     source = of_words([*shared, *(f"x{n}" for n in range(WORDS))])
@@ -45,8 +45,8 @@ def twins(tmp_path):
     return material, file
 
 
-def test_twins_are_found(twins):
-    material, file = twins
+def test_twins_are_found(partners):
+    material, file = partners
     combined = make_method("tokalign", {"text": str(file), "dimensions": "24", "iterations": "60"}).combine(material)
     partners = dict(zip(combined.target_ids.tolist(), combined.source_ids.tolist(), strict=True))
     names = {material.target.tokens[new]: material.source.tokens[old] for new, old in partners.items()}
@@ -66,8 +66,8 @@ def test_cosines_with_pivots():
     np.testing.assert_allclose(relative(vectors, pivots).numpy(), expected, rtol=1e-12)
 
 
-def test_bad_input(twins, tmp_path):
-    material, file = twins
+def test_bad_input(partners, tmp_path):
+    material, file = partners
     with pytest.raises(InputError, match="needs a text that both tokenizers cut: pass --set text=FILE"):
         TokAlign()
     with pytest.raises(InputError, match="no such file"):

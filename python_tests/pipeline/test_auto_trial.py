@@ -52,7 +52,7 @@ def test_gross_failures_are_not_trained_and_the_best_end_wins():
     assert next(iter(tried)) == "b"
     assert body.trained == [("a", 50), ("b", 50)]
     assert tried["bad"].note == "no better than the mean row"
-    assert tried["far"].note == "far behind at once"
+    assert tried["far"].note == "far behind before training"
     assert [name for name, each in tried.items() if each.trained is None] == ["far", "mean", "bad"]
 
 

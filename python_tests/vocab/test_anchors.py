@@ -80,7 +80,7 @@ def test_literal_piece_wins_over_its_byte_twin() -> None:
     anchors = match_vocabularies(source, byte_level)
     assert pairs(anchors) == [(1, 0, "exact"), (2, 1, "byte")]
     assert anchors.collisions == {"source": 1, "target": 0}
-    # The other way round both twins stand for A, and the same spelling goes before the literal piece.
+    # The other way round both partners stand for A, and the same spelling goes before the literal piece.
     assert pairs(match_vocabularies(byte_level, source)) == [(0, 0, "byte"), (0, 1, "exact"), (1, 2, "byte")]
     assert pairs(match_vocabularies(source, source)) == [(0, 0, "byte"), (1, 1, "exact"), (2, 2, "byte")]
 

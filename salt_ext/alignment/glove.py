@@ -85,7 +85,7 @@ def train_vectors(
         dimensions: of the vectors.
         iterations: how often all pairs are read.
         seed: of the first vectors and of the order.
-        progress: told (iterations done, in all).
+        progress: called with (iterations done, in all).
     """
     generator = torch.Generator().manual_seed(seed)
     rows, columns = torch.from_numpy(counts.rows), torch.from_numpy(counts.columns)

@@ -64,7 +64,7 @@ def fit_ibm1(
         source: lines of source units.
         target: as many lines of target units.
         updates: rounds of the expectation maximisation, at least 1.
-        progress: told (rounds done, rounds in all).
+        progress: called with (rounds done, rounds in all).
 
     Returns:
         Every pair that occurs together; count and probability are those of the last update.

@@ -69,7 +69,7 @@ def read_units(
         vocabulary: what its ids stand for.
         lines: the text.
         unit: "word", or "token" to align every token by itself.
-        progress: told (lines done, lines in all).
+        progress: called with (lines done, lines in all).
     """
     mute = _mute(vocabulary, blanks=unit == "word")
     numbers: dict[Pieces, int] = {}

@@ -30,7 +30,7 @@ def copy_file(source: Path, target: Path, *, link: bool, advance: Advance) -> No
         target: the file to make.
         link: make a hard link where `can_link` expects one and the system can, so that both names are one file; else a
             copy, which shares its blocks with the source on file systems that can clone.
-        advance: told the bytes of every step.
+        advance: called with the bytes of every step.
 
     Raises:
         InputError: `source` cannot be opened, or shrinks while it is read.

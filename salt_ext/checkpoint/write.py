@@ -63,7 +63,7 @@ def write_weights(
             `check_write` has found usable; None keeps them.
         link: hard-link files that are taken over whole, where source and output are on one device and the file is no
             symbolic link, see `can_link`: they take no space, but changing either folder's file in place changes both.
-        advance: told (bytes written or linked, bytes in all).
+        advance: called with (bytes written or linked, bytes in all).
 
     Raises:
         OutputError: the disk has no room for it.
@@ -141,7 +141,7 @@ def write_file(
         metadata: the strings of its header.
         new: new tensors by key, whether or not this file holds them.
         dtype: converts the floating tensors; None keeps them.
-        advance: told the bytes of every step.
+        advance: called with the bytes of every step.
 
     Raises:
         InputError: the source's file changes while it is read, or a value does not fit `dtype`.

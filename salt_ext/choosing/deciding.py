@@ -53,7 +53,7 @@ def decide(
         sample: text in the new language; None for none, where the rule decides.
         time_limit: seconds for the trial, counted from now; 0 for none.
         device: where the source runs.
-        clock: told of every step.
+        clock: notified of every step.
 
     Raises:
         InputError: the vocabularies share nothing, or the text is too short to measure on.

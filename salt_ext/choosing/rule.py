@@ -8,7 +8,7 @@ from __future__ import annotations
 
 # First what the rule takes. `mean` knows nothing of a token: what is no better has failed. Which weights of the pieces
 # are best goes by the language: in German equal ones, in Vietnamese, of whose text a source token covers 1.7 bytes and
-# not 2.7, the first piece's at once, and the longest one's after a training.
+# not 2.7, the first piece's before training, and the longest one's after a training.
 _WITH_ROWS = (
     "salt-plus",
     "mean",

@@ -1,8 +1,8 @@
-"""Candidates on the source itself, within a limit of time: bits per byte at once, then an equal short training.
+"""Candidates on the source itself, within a limit of time: bits per byte before training, then an equal short training.
 
-The start shows gross failures only: on SmolLM2-135M methods that lie within a few hundredths at once change places in a
-short training. So those that do no better than the mean row or start far behind the best are left, and as many of the
-others are trained, with as many steps, as the time allows.
+The start shows gross failures only: on SmolLM2-135M methods that lie within a few hundredths before training change
+places in a short one. So those that do no better than the mean row or start far behind the best are left, and as many
+of the others are trained, with as many steps, as the time allows.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Trial:
         streams: the sample.
         rows: of the plans.
         deadline: `time.perf_counter()` at which all ends.
-        clock: told of every step.
+        clock: notified of every step.
         only_new_rows: whether the training changes nothing else.
         steps: of the training; 0 where there was none.
     """
@@ -172,7 +172,7 @@ def _far_behind(tried: Sequence[Tried]) -> list[Tried]:
             return replace(each, note="knows nothing of a token, to compare with")
         if each.method in starts and starts[each.method] >= control:
             return replace(each, note="no better than the mean row")
-        return replace(each, note="far behind at once") if starts.get(each.method, 0.0) > most else each
+        return replace(each, note="far behind before training") if starts.get(each.method, 0.0) > most else each
 
     return [marked(each) for each in tried]
 

@@ -124,7 +124,7 @@ class Body:
             seed: of the order in which the text is read.
             only_new_rows: train the rows of new tokens in input table, untied head and head's bias; the body and the
                 rows of anchors stay bit for bit. Else all parameters.
-            progress: told (steps done, steps in all).
+            progress: called with (steps done, steps in all).
             stop: asked before every batch; True ends the work.
 
         Raises:

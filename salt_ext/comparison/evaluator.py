@@ -1,4 +1,4 @@
-"""What the moved model makes of a text, at once and after a small adaptation, the same for every plan."""
+"""What the moved model makes of a text, before training and after a small adaptation, the same for every plan."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Evaluator:
     def try_plan(
         self, plan: TransferPlan, *, seed: int, progress: Callable[[int, int], None]
     ) -> tuple[TextScore, TextScore | None]:
-        """The model that a plan makes, measured at once and, if there is an adaptation, behind it.
+        """The model that a plan makes, measured before training and, if there is an adaptation, behind it.
 
         Args:
             plan: of the pair.
             seed: of the order in which the adaptation reads its text.
-            progress: told (steps done, steps in all).
+            progress: called with (steps done, steps in all).
 
         Raises:
             OutputError: the folder for temporary files cannot take the model.

@@ -35,10 +35,10 @@ class Job:
         anchors: what they share.
         tables: of the pair.
         bench: measures.
-        clock: told of every step.
+        clock: notified of every step.
         journal: results go there; those that it holds are not made again.
         pace: says how far all is.
-        log: told the sentences.
+        log: called with the sentences.
         warnings: of the device.
         new_tokens: of the new tokenizer, known with the first run.
         left_out: anchors that one run leaves out, in all folds.

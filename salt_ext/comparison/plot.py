@@ -42,7 +42,7 @@ def draw(comparison: Comparison, file: Path | IO[bytes]) -> None:
     low, high = left.get_xlim()
     if low < comparison.source_bits_per_byte < high:
         left.axvline(comparison.source_bits_per_byte, color="black", linewidth=0.8, linestyle="--")
-    shades = "pale: at once, dark: adapted; " if len(keys) > 1 else ""
+    shades = "pale: before training, dark: adapted; " if len(keys) > 1 else ""
     left.set_xlabel(f"bits per byte ({shades}lower is better)")
     right.set_xlabel("centred cosine of left-out anchors (higher is better)")
     left.set_yticks(range(len(names)), names)

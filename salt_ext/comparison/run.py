@@ -55,9 +55,9 @@ def compare(
     """Makes one table of methods on identical inputs, with the controls `mean` and `random`.
 
     For each seed and method: the plan of the new model, timed; the same with anchors left out, see
-    `salt_ext.comparison.heldout`; and the moved model on the text, at once and after an adaptation. A seed changes what
-    is left out, every row that is drawn, and the order in which the adaptation reads. All plans of the first seed are
-    made before anything else, so that a method that lacks something stops the run early.
+    `salt_ext.comparison.heldout`; and the moved model on the text, before training and after an adaptation. A seed
+    changes what is left out, every row that is drawn, and the order in which the adaptation reads. All plans of the
+    first seed are made before anything else, so that a method that lacks something stops the run early.
 
     Seconds and memory are those of making the plan and the new input table, the pair's tables read before. Memory is
     the growth of this process's resident memory at its peak (None in the table where the system does not tell; on a
@@ -84,7 +84,7 @@ def compare(
         output: a folder for table.csv, table.json and, where matplotlib is installed, picture.png. Every result is
             written there as it comes, as a line of results.jsonl, which is removed at the end: where it is found, with
             the same inputs, the comparison goes on behind it, with more methods or seeds, too.
-        log: told a sentence for each result: how many there are, and how long the others will take.
+        log: called with a sentence for each result: how many there are, and how long the others will take.
 
     Returns:
         The table.
@@ -104,8 +104,8 @@ def compare(
         token_map = None if models is None else models.token_map
         read = (*text, *adapt_text, *(() if token_map is None else (token_map,)))
         make_folder(folder, inputs=[Path(file) for file in read])
-    with cpu_threads(threads), watched(progress) as told:
-        clock = Clock(told)
+    with cpu_threads(threads), watched(progress) as callback:
+        clock = Clock(callback)
         with clock.step("open the models"):
             vectors = None if aux == DONOR_AUX else open_vectors(aux)
             pair = open_pair(source, donor, models)

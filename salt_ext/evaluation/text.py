@@ -110,7 +110,7 @@ def adapt(
         lr: the highest learning rate.
         seed: of the order of the windows.
         context: tokens in a window.
-        progress: told (steps done, steps in all).
+        progress: called with (steps done, steps in all).
 
     Returns:
         The training loss of each step, nats per token.

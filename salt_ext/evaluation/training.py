@@ -50,7 +50,7 @@ def adapt_stream(
         dtype: what matrix products are taken in; None for the weights' own, in which all updates are made.
         only_rows: tables of the model and the rows of each that are trained, every other number staying bit for bit;
             None for all parameters.
-        progress: told (steps done, steps in all).
+        progress: called with (steps done, steps in all).
         stop: asked before every part of a step; True ends the work, the model being left where it is.
 
     Returns:

@@ -53,7 +53,7 @@ class Clp:
         donor = material.donor
         neighbours = find_neighbours(material, donor, keys=donor, method="CLP", row="a donor row")
         if not len(neighbours.new):
-            return Combinations.none(rest=Provenance.SAMPLED)
+            return Combinations.none(fallback=Provenance.SAMPLED)
         right = _unit_rows(donor, neighbours.key_targets).T.contiguous()
         # Of the rounded rows, so that the weights that are applied add up to 1.
         total = right.double().sum(dim=1)

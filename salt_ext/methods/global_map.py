@@ -57,7 +57,7 @@ class GlobalMap:
         donor = material.donor
         neighbours = find_neighbours(material, donor, keys=donor, method="the global map", row="a donor row")
         if not len(neighbours.new):
-            return made_of_pieces(Combinations.none(rest=Provenance.AVERAGED), material)
+            return made_of_pieces(Combinations.none(fallback=Provenance.AVERAGED), material)
 
         def map_all(device: torch.device) -> LowRank:
             anchors = donor[torch.from_numpy(neighbours.key_targets)].to(device)

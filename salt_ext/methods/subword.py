@@ -80,6 +80,6 @@ def combine_pieces(material: MethodInputs, *, input_kind: Kind, head_kind: Kind,
         source_ids=pieces,
         values=weigh(input_kind),
         head_values=None if input_kind == head_kind else weigh(head_kind),
-        rest=Provenance.AVERAGED,
+        fallback=Provenance.AVERAGED,
         facts={"pieces_per_token": float(lengths.mean()) if len(lengths) else 0.0},
     )

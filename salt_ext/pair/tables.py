@@ -40,7 +40,7 @@ class PairTables:
         Args:
             pair: the two models.
             vectors: the auxiliary vectors; None for the donor's own table, if it has one.
-            clock: told of every reading.
+            clock: notified of every reading.
         """
         self._pair, self._vectors, self._clock = pair, vectors, clock
         self.source = SourceTables(pair.source.checkpoint, pair.source.vocabulary.tokens)

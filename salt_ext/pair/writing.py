@@ -31,7 +31,7 @@ def write_moved_model(
         folder: where.
         dtype: converts all floating weights; None keeps them.
         link: hard-link files that do not change.
-        advance: told (bytes of weights written or linked, bytes in all).
+        advance: called with (bytes of weights written or linked, bytes in all).
 
     Raises:
         OutputError, InputError, OSError: see `write_weights`, `write_tokenizer`.

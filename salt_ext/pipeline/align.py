@@ -123,8 +123,8 @@ def align(
     options = options or AlignOptions()
     _require_one_origin(texts, options)
     _check_outputs(texts, output, source, target, options, force=force)
-    with watched(progress) as told:
-        return _align(texts, output, source, target, options, Clock(told))
+    with watched(progress) as callback:
+        return _align(texts, output, source, target, options, Clock(callback))
 
 
 def _align(

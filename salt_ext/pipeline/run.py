@@ -93,7 +93,7 @@ class Run:
         tables: the pair's.
         sample: the text that the method is chosen by; None for none.
         output: the folder to make, absolute.
-        clock: told of every step.
+        clock: notified of every step.
         placement: where the ops run.
     """
 

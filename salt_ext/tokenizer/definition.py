@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tokenizers import AddedToken, Tokenizer
 
 from salt_ext.errors import InputError
-from salt_ext.tokenizer.template import Frame, read_frame
+from salt_ext.tokenizer.template import SpecialTemplate, read_frame
 from salt_ext.vocab import Vocabulary
 from salt_ext.vocab.families import backend_of
 
@@ -33,7 +33,7 @@ def unknown_id(vocabulary: Vocabulary) -> int | None:
     return None if vocabulary.kind.startswith("byte-level") else vocabulary.roles.get("unk")
 
 
-def frame_of(tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary) -> Frame:
+def special_template_of(tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary) -> SpecialTemplate:
     """What the tokenizer puts around every text.
 
     Raises:

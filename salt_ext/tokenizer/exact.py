@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from salt_ext.tokenizer.template import Frame
+from salt_ext.tokenizer.template import SpecialTemplate
 from salt_ext.vocab import Vocabulary
 from salt_ext.vocab.roles import ROLES, STAND_INS
 
 
-def exact_twins(source: Vocabulary, target: Vocabulary) -> dict[int, str]:
-    """Source id -> the spelling of its twin, for the special tokens of the source that the target has one for.
+def partners_by_role(source: Vocabulary, target: Vocabulary) -> dict[int, str]:
+    """Source id -> the spelling of its partner, for the special tokens of the source that the target has one for.
 
-    The role goes before the spelling: what ends a text in the target is the twin of what ends one in the source.
+    The role goes before the spelling: what ends a text in the target is the partner of what ends one in the source.
     """
-    twins: dict[int, str] = {}
+    partners: dict[int, str] = {}
 
     def take(old: int, numbers: Iterable[int]) -> None:
         spelt = (str(target.tokens[number]) for number in numbers)
-        free = next((token for token in spelt if token not in twins.values()), None)
-        if old not in twins and free is not None:
-            twins[old] = free
+        free = next((token for token in spelt if token not in partners.values()), None)
+        if old not in partners and free is not None:
+            partners[old] = free
 
     for played in (lambda role: role, lambda role: STAND_INS.get(role, "")):
         for role in ROLES:
@@ -29,23 +29,23 @@ def exact_twins(source: Vocabulary, target: Vocabulary) -> dict[int, str]:
     special = {target.tokens[number]: number for number in sorted(target.special_ids)}
     for old in sorted(source.special_ids):
         take(old, [special[source.tokens[old]]] if source.tokens[old] in special else [])
-    return twins
+    return partners
 
 
-def frame_warning(
-    frame: Frame, own: Frame, twins: Mapping[int, str], source: Vocabulary, target: Vocabulary
+def special_template_warning(
+    frame: SpecialTemplate, own: SpecialTemplate, partners: Mapping[int, str], source: Vocabulary, target: Vocabulary
 ) -> str | None:
     """What to say where the target puts other tokens around a text than the source was trained with, else None.
 
     Args:
         frame: the source's.
         own: the target's, which stays.
-        twins: source id -> the spelling of its twin in the target.
+        partners: source id -> the spelling of its partner in the target.
         source: the source's vocabulary.
         target: the target's vocabulary.
     """
     theirs = {number: str(token) for number, token in enumerate(target.tokens)}
-    if _written(frame, twins) == _written(own, theirs):
+    if _written(frame, partners) == _written(own, theirs):
         return None
     before = {number: str(token) for number, token in enumerate(source.tokens)}
     return (
@@ -54,5 +54,5 @@ def frame_warning(
     )
 
 
-def _written(frame: Frame, spelt: Mapping[int, str]) -> list[str]:
+def _written(frame: SpecialTemplate, spelt: Mapping[int, str]) -> list[str]:
     return ["TEXT" if isinstance(part.content, str) else repr(spelt.get(part.content)) for part in frame.single]

@@ -74,19 +74,19 @@ def kept_markers(
 
 
 def left_out(
-    added: Mapping[int, AddedToken], twins: Collection[int], *, keep: bool | None, unknown: int | None
+    added: Mapping[int, AddedToken], partners: Collection[int], *, keep: bool | None, unknown: int | None
 ) -> dict[str, tuple[int, ...]]:
     """Ids of the special tokens that have no twin in the new tokenizer, by the reason for it.
 
     Args:
         added: the added tokens of the source by id.
-        twins: source ids that have one.
+        partners: source ids that have one.
         keep: what the user said of markers.
         unknown: the unknown token's id, which nobody misses.
     """
     found: dict[str, list[int]] = {}
     for number, token in sorted(added.items()):
-        if number in twins or number == unknown or not _is_apart(token):
+        if number in partners or number == unknown or not _is_apart(token):
             continue
         reason = KEPT_FREE if is_filler(token.content) else NOT_WANTED if keep is False else NOT_TRAINED
         found.setdefault(reason, []).append(number)

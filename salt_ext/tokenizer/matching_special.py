@@ -13,10 +13,10 @@ _UNKNOWN = "unk"
 _NEEDED = frozenset({"bos", "eos", "pad"})
 
 
-def find_twins(
+def match_special_tokens(
     source: Vocabulary, target: Vocabulary, *, markers: Collection[int], template: str, frame: Collection[int]
 ) -> dict[int, str]:
-    """Source id -> the spelling of its twin; a spelling that the target lacks is to be added.
+    """Source id -> the spelling of its partner; a spelling that the target lacks is to be added.
 
     One token of the source has one twin, whatever its roles, and no two have the same: rows that are equal would
     compete, and a model that begins and ends a text by one token must find one token there.
@@ -33,13 +33,13 @@ def find_twins(
         if role != _UNKNOWN and role in source.roles:
             played.setdefault(source.roles[role], []).append(role)
     special = {target.tokens[number]: number for number in sorted(target.special_ids)}
-    twins: dict[int, str] = {}
+    partners: dict[int, str] = {}
 
     def take(old: int, spellings: Iterable[str | None]) -> None:
-        taken = set(twins.values())
+        taken = set(partners.values())
         free = (spelling for spelling in spellings if spelling is not None and spelling not in taken)
-        if old not in twins and (spelling := next(free, None)) is not None:
-            twins[old] = spelling
+        if old not in partners and (spelling := next(free, None)) is not None:
+            partners[old] = spelling
 
     for old in played:
         spelling = str(source.tokens[old])
@@ -53,7 +53,7 @@ def find_twins(
         take(old, [source.tokens[old]])
     for old in sorted(source.special_ids):
         take(old, [source.tokens[old] if source.tokens[old] in special else None])
-    return twins
+    return partners
 
 
 def _of_role(roles: list[str], target: Vocabulary) -> Iterator[str | None]:

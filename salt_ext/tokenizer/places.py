@@ -13,20 +13,20 @@ from salt_ext.vocab import Vocabulary
 
 
 def with_pad_in_place(
-    backend: Tokenizer, twins: Mapping[int, str], place: int | None, *, name: str
+    backend: Tokenizer, partners: Mapping[int, str], place: int | None, *, name: str
 ) -> tuple[Tokenizer, tuple[int, int] | None]:
     """A tokenizer whose padding token has the id that positions are counted from, and the two ids that changed places.
 
     Args:
         backend: the tokenizer, which is not changed.
-        twins: source id -> the spelling of its twin.
+        partners: source id -> the spelling of its partner.
         place: the source's padding token, see `counted_pad`; None changes nothing.
         name: what to call the tokenizer in an error.
 
     Raises:
         InputError: no token has that id.
     """
-    if place is None or place not in twins or (here := backend.token_to_id(twins[place])) in (None, place):
+    if place is None or place not in partners or (here := backend.token_to_id(partners[place])) in (None, place):
         return backend, None
     if backend.id_to_token(place) is None:
         raise InputError(

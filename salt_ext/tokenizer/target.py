@@ -12,14 +12,14 @@ from tokenizers.models import BPE
 
 from salt_ext.errors import InputError
 from salt_ext.tokenizer.conversation import chat_warnings
-from salt_ext.tokenizer.definition import added_tokens, bare_backend, frame_of, unknown_id
-from salt_ext.tokenizer.exact import exact_twins, frame_warning
+from salt_ext.tokenizer.definition import added_tokens, bare_backend, special_template_of, unknown_id
+from salt_ext.tokenizer.exact import partners_by_role, special_template_warning
 from salt_ext.tokenizer.markers import kept_markers, left_out, marker_ids, template_text
-from salt_ext.tokenizer.matching_special import find_twins
+from salt_ext.tokenizer.matching_special import match_special_tokens
 from salt_ext.tokenizer.places import swap_warning, with_pad_in_place
 from salt_ext.tokenizer.saved import SavedTokenizer
 from salt_ext.tokenizer.spacing import space_once
-from salt_ext.tokenizer.template import Frame, framed_post_processor
+from salt_ext.tokenizer.template import SpecialTemplate, framed_post_processor
 from salt_ext.tokenizer.token_map import TokenMap, resolve_token_map
 from salt_ext.vocab import Vocabulary
 
@@ -126,27 +126,27 @@ def build_target(
     own = target_vocabulary or Vocabulary.from_tokenizer(target, name="target")
     if facts.counted_pad is not None and "pad" not in given.roles and facts.counted_pad < given.size:
         given = replace(given, roles={**given.roles, "pad": facts.counted_pad})
-    flags, frame, template = added_tokens(source, given), frame_of(source, given), template_text(source)
+    flags, frame, template = added_tokens(source, given), special_template_of(source, given), template_text(source)
     if exact:
         return _exact_target(source, target, given, own, flags, frame, token_map or {}, model_type)
     keep = bool(template) if keep_markers is None else keep_markers
     markers, unknown = marker_ids(flags, template), unknown_id(given)
     wanted = kept_markers(flags, template, keep=keep_markers, trained=facts.trained, used=facts.used, unknown=unknown)
     wanted = sorted({*wanted, *(flags.keys() & facts.kept)})
-    twins = find_twins(given, own, markers=wanted, template=template, frame=frame.special_ids)
+    partners = match_special_tokens(given, own, markers=wanted, template=template, frame=frame.special_ids)
     roles = {role: own.tokens[own.roles[role]] for role in _OWN_ROLES if role in own.roles}
-    roles |= {role: twins[old] for role, old in given.roles.items() if old in twins and role != "unk"}
+    roles |= {role: partners[old] for role, old in given.roles.items() if old in partners and role != "unk"}
 
     backend = bare_backend(target, own)
-    if keep or {twins.get(old) for old in wanted}.difference(own.tokens, {None}):
+    if keep or {partners.get(old) for old in wanted}.difference(own.tokens, {None}):
         space_once(backend)
-    _add_tokens(backend, twins, roles, flags, own)
-    backend, swapped = with_pad_in_place(backend, twins, facts.counted_pad, name=own.name)
-    backend.post_processor = _post_processor(backend, frame, twins)
+    _add_tokens(backend, partners, roles, flags, own)
+    backend, swapped = with_pad_in_place(backend, partners, facts.counted_pad, name=own.name)
+    backend.post_processor = _post_processor(backend, frame, partners)
     tokenizer = SavedTokenizer(  # type: ignore[no-untyped-call]
         tokenizer_object=backend,
         **{f"{role}_token": token for role, token in roles.items()},
-        **_habits(source, target, twins, set(backend.get_vocab())),
+        **_habits(source, target, partners, set(backend.get_vocab())),
     )
     tokenizer.chat_template = source.chat_template
     tokenizer.model_type = model_type
@@ -155,7 +155,7 @@ def build_target(
     lost = [
         content
         for content in (flags[number].content for number in markers)
-        if content in template and content not in twins.values()
+        if content in template and content not in partners.values()
     ]
     warnings = [f"the chat template writes {', '.join(lost)}, which the new tokenizer cuts into pieces"] * bool(lost)
     if swapped is not None:
@@ -164,11 +164,11 @@ def build_target(
     return Target(
         tokenizer=tokenizer,
         vocabulary=vocabulary,
-        pairs=_pairs(twins, vocabulary),
+        pairs=_pairs(partners, vocabulary),
         mapped=resolve_token_map(token_map or {}, given, vocabulary),
         added=tuple(sorted(places.get(number, number) for number in range(own.size, vocabulary.size))),
         warnings=[*warnings, *(chat_warnings(source, tokenizer) if keep else [])],
-        left_out=left_out(flags, twins, keep=keep_markers, unknown=unknown),
+        left_out=left_out(flags, partners, keep=keep_markers, unknown=unknown),
         swapped=swapped,
     )
 
@@ -179,12 +179,12 @@ def _exact_target(
     given: Vocabulary,
     own: Vocabulary,
     flags: Mapping[int, AddedToken],
-    frame: Frame,
+    frame: SpecialTemplate,
     token_map: TokenMap,
     model_type: str | None,
 ) -> Target:
     """The target's tokenizer with its own roles, frame and template; only what a model's body asks is the source's."""
-    twins = exact_twins(given, own)
+    partners = partners_by_role(given, own)
     backend = bare_backend(target, own, exact=True)
     spelt = {number: str(own.tokens[number]) for number in own.special_ids}
     habits = _habits(target, target, spelt, set(backend.get_vocab()))
@@ -196,35 +196,35 @@ def _exact_target(
     tokenizer.chat_template = target.chat_template
     tokenizer.model_type = model_type
     vocabulary = Vocabulary.from_tokenizer(tokenizer, name=own.name)
-    warning = frame_warning(frame, frame_of(target, own), twins, given, own)
+    warning = special_template_warning(frame, special_template_of(target, own), partners, given, own)
     return Target(
         tokenizer=tokenizer,
         vocabulary=vocabulary,
-        pairs=_pairs(twins, vocabulary),
+        pairs=_pairs(partners, vocabulary),
         mapped=resolve_token_map(token_map, given, vocabulary, adds="--vocabulary exact adds none"),
         added=(),
         warnings=[warning] if warning is not None else [],
-        left_out=left_out(flags, twins, keep=False, unknown=unknown_id(given)),
+        left_out=left_out(flags, partners, keep=False, unknown=unknown_id(given)),
     )
 
 
-def _pairs(twins: Mapping[int, str], vocabulary: Vocabulary) -> dict[int, int]:
+def _pairs(partners: Mapping[int, str], vocabulary: Vocabulary) -> dict[int, int]:
     ids = {token: number for number, token in enumerate(vocabulary.tokens)}
-    return dict(sorted((ids[token], old) for old, token in twins.items() if token in ids))
+    return dict(sorted((ids[token], old) for old, token in partners.items() if token in ids))
 
 
 def _add_tokens(
     backend: Tokenizer,
-    twins: Mapping[int, str],
+    partners: Mapping[int, str],
     roles: Mapping[str, str | None],
     flags: Mapping[int, AddedToken],
     own: Vocabulary,
 ) -> None:
-    """Adds the twins that the target lacks, in the order of the source's ids, and sets tokens apart that it has."""
+    """Adds the partners that the target lacks, in the order of the source's ids, and sets tokens apart that it has."""
     apart = {token.content: token for token in backend.get_added_tokens_decoder().values()}
     playing = {token for token in roles.values() if token is not None}
     wanted: dict[str, AddedToken] = {}
-    for old, token in sorted(twins.items()):
+    for old, token in sorted(partners.items()):
         if token not in apart or (token in playing and not apart[token].special):
             wanted[token] = _with_flags(token, flags.get(old), special=token in playing)
     wanted |= {t: AddedToken(t, special=True, normalized=False) for t in sorted(playing - set(apart) - set(wanted))}
@@ -250,22 +250,22 @@ def _with_flags(token: str, model: AddedToken | None, *, special: bool) -> Added
     return AddedToken(token, **flags, normalized=False, special=special or model.special)
 
 
-def _post_processor(backend: Tokenizer, frame: Frame, twins: Mapping[int, str]) -> Any:
+def _post_processor(backend: Tokenizer, frame: SpecialTemplate, partners: Mapping[int, str]) -> Any:
     """Made by the library from its definition, within a tokenizer without a vocabulary."""
     before = backend.post_processor
     definition = None if before is None else json.loads(before.__getstate__())
     ids = backend.get_vocab()
-    spelt = {old: (twins[old], ids[twins[old]]) for old in frame.special_ids}
+    spelt = {old: (partners[old], ids[partners[old]]) for old in frame.special_ids}
     empty = json.loads(Tokenizer(BPE()).to_str())
     empty["post_processor"] = framed_post_processor(definition, frame, spelt)
     return Tokenizer.from_str(json.dumps(empty)).post_processor
 
 
 def _habits(
-    source: PreTrainedTokenizerBase, target: PreTrainedTokenizerBase, twins: Mapping[int, str], known: set[str]
+    source: PreTrainedTokenizerBase, target: PreTrainedTokenizerBase, partners: Mapping[int, str], known: set[str]
 ) -> dict[str, Any]:
     """What a tokenizer does besides cutting a text."""
-    spelt = {str(source.convert_ids_to_tokens(old)): token for old, token in twins.items()}
+    spelt = {str(source.convert_ids_to_tokens(old)): token for old, token in partners.items()}
     named = set(source.SPECIAL_TOKENS_ATTRIBUTES) - set(type(source).SPECIAL_TOKENS_ATTRIBUTES)
     own_names = {name: spelt.get(str(token)) for name in sorted(named) if (token := getattr(source, name, None))}
     habits = {

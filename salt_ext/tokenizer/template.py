@@ -22,7 +22,7 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Frame:
+class SpecialTemplate:
     """The steps around a single text and around a pair of texts, in order."""
 
     single: tuple[Part, ...]
@@ -35,9 +35,9 @@ class Frame:
         return list(dict.fromkeys(content for content in found if isinstance(content, int)))
 
 
-def read_frame(tokenizer: PreTrainedTokenizerBase) -> Frame:
+def read_frame(tokenizer: PreTrainedTokenizerBase) -> SpecialTemplate:
     """The frame of a tokenizer, by what it does: no matter which class or post-processor makes it."""
-    return Frame(tuple(_parts(tokenizer, "a")), tuple(_parts(tokenizer, "a", "b")))
+    return SpecialTemplate(tuple(_parts(tokenizer, "a")), tuple(_parts(tokenizer, "a", "b")))
 
 
 def _parts(tokenizer: PreTrainedTokenizerBase, *texts: str) -> Iterator[Part]:
@@ -52,7 +52,9 @@ def _parts(tokenizer: PreTrainedTokenizerBase, *texts: str) -> Iterator[Part]:
         before = text
 
 
-def framed_post_processor(definition: Definition | None, frame: Frame, spelt: Mapping[int, tuple[str, int]]) -> Any:
+def framed_post_processor(
+    definition: Definition | None, frame: SpecialTemplate, spelt: Mapping[int, tuple[str, int]]
+) -> Any:
     """The definition of a post-processor that makes a frame and keeps what an old one did besides framing.
 
     Args:

@@ -1,4 +1,4 @@
-"""Methods on a real language model: bits per byte at once and after an equal short training, one command an arm.
+"""Methods on a real language model: bits per byte before training and after an equal short one, one command an arm.
 
     python arms.py SOURCE DONOR --text DOMAIN.txt... --train TEXT... --arm NAME -o results.csv [--methods "subword,..."]
 

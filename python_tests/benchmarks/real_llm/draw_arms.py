@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 _LONG = 46
-START, END = "#6baed6", "#08519c"  # pale: at once, dark: after the training
+START, END = "#6baed6", "#08519c"  # pale: before training, dark: after the training
 
 
 def main() -> None:

@@ -23,4 +23,4 @@ class Gaussian:
 
     def combine(self, material: MethodInputs) -> Combinations:
         """Makes no row: all are drawn when the plan is applied."""
-        return Combinations.none(rest=Provenance.SAMPLED, draw=Draw.MULTIVARIATE)
+        return Combinations.none(fallback=Provenance.SAMPLED, draw=Draw.MULTIVARIATE)

@@ -20,4 +20,4 @@ class Mean:
 
     def combine(self, material: MethodInputs) -> Combinations:
         """Makes no row: all are left to the mean."""
-        return Combinations.none(rest=Provenance.AVERAGED)
+        return Combinations.none(fallback=Provenance.AVERAGED)

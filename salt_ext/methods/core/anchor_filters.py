@@ -26,8 +26,8 @@ from salt_ext.runtime.device import Placement
 from salt_ext.vocab import Vocabulary
 
 ANCHOR_FILTERS = ("none", "undertrained", "false-friends", "both")
-# The kind that doubtful anchors get: none of those that explain others, none of those that no method may make.
-_DOUBTFUL = "doubtful"
+# The kind that filtered anchors get: none of those that explain others, none of those that no method may make.
+_FILTERED = "filtered"
 _NEVER_IN_TEXT = frozenset([0xC0, 0xC1, *range(0xF5, 0x100)])
 # Of small models that we looked at, unreachable rows agree within 0.01, and rows with a cosine above this to them have
 # two to three times the others' norm.
@@ -40,29 +40,29 @@ _STEP = "anchor filter"
 _BLOCK = 4096
 
 
-def filter_anchors(material: MethodInputs, doubts: str) -> tuple[MethodInputs, dict[str, Any]]:
-    """The material whose doubtful anchors explain no others, and a list of them for the report.
+def filter_anchors(material: MethodInputs, kind: str) -> tuple[MethodInputs, dict[str, Any]]:
+    """The material whose filtered anchors explain no others, and a list of them for the report.
 
     Args:
         material: of the method.
-        doubts: one of `ANCHOR_FILTERS`.
+        kind: one of `ANCHOR_FILTERS`.
 
     Raises:
         InputError: a table has too few rows.
     """
     anchors, text = material.anchors, np.flatnonzero(material.text_anchors)
     facts: dict[str, Any] = {}
-    if doubts in ("undertrained", "both"):
+    if kind in ("undertrained", "both"):
         targets, sources = anchors.target_ids[text], anchors.source_ids[text]
         bad = undertrained(material.source_table, material.source, material.placement)[sources]
         bad |= undertrained(material.donor, material.target, material.placement)[targets]
         facts["undertrained"] = _listed(material, text[bad])
         text = text[~bad]
-    if doubts in ("false-friends", "both"):
+    if kind in ("false-friends", "both"):
         bad = false_friends(material, text)
         facts["false friends"] = _listed(material, text[bad])
         text = text[~bad]
-    kinds = np.where(material.text_anchors, _DOUBTFUL, anchors.kinds)
+    kinds = np.where(material.text_anchors, _FILTERED, anchors.kinds)
     kinds[text] = anchors.kinds[text]
     return replace(material, anchors=replace(anchors, kinds=kinds)), facts
 

@@ -24,7 +24,7 @@ class Combinations:
 
     Attributes:
         target_ids: int64 [n], each at most once; new tokens, and anchors that are text where the method does not copy.
-        lengths: int64 [n], entries of each row; a row with neither entries nor a low-rank part is left to `rest`.
+        lengths: int64 [n], entries of each row; a row with neither entries nor a low-rank part is left to `fallback`.
         source_ids: int64 [sum of lengths], any order; one that comes twice in a row counts with both weights.
         values: float32 [sum of lengths], the weights.
         residual: float32 [n], ||q - wA|| / ||q||; None where the method has none.
@@ -36,7 +36,7 @@ class Combinations:
         head_scale: what they are multiplied with in an untied head.
         head_bias: where their entries in the head's bias come from.
         log_counts: float32 [target.size], ln(1 + occurrences in a text), where norms or bias go by frequency.
-        rest: what becomes of new tokens that the method does not make: SAMPLED or AVERAGED.
+        fallback: what becomes of new tokens that the method does not make: SAMPLED or AVERAGED.
         draw: what SAMPLED rows are drawn from.
         facts: what the report shall tell of the method's own choices; JSON values.
         warnings: sentences for the user.
@@ -55,16 +55,16 @@ class Combinations:
     head_scale: float = 1.0
     head_bias: HeadBias = HeadBias.WEIGHTS
     log_counts: npt.NDArray[np.float32] | None = None
-    rest: Provenance = Provenance.SAMPLED
+    fallback: Provenance = Provenance.SAMPLED
     draw: Draw = Draw.INDEPENDENT
     facts: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def none(cls, *, rest: Provenance, draw: Draw = Draw.INDEPENDENT) -> Combinations:
-        """No row at all: every new token is left to `rest`."""
+    def none(cls, *, fallback: Provenance, draw: Draw = Draw.INDEPENDENT) -> Combinations:
+        """No row at all: every new token is left to `fallback`."""
         empty = np.empty(0, dtype=np.int64)
-        return cls(empty, empty, empty, empty.astype(np.float32), rest=rest, draw=draw)
+        return cls(empty, empty, empty, empty.astype(np.float32), fallback=fallback, draw=draw)
 
 
 def new_ids(anchors: Anchors, target: Vocabulary) -> npt.NDArray[np.int64]:
@@ -107,7 +107,7 @@ def assemble_plan(
         made |= np.isin(combined.target_ids, combined.low_rank.rows.numpy())
     _check_owners(combined, anchors)
     copied = ~np.isin(anchors.target_ids, combined.target_ids[made])
-    provenance = np.full(rows, combined.rest, dtype=np.uint8)
+    provenance = np.full(rows, combined.fallback, dtype=np.uint8)
     provenance[target.size :] = Provenance.PADDING
     provenance[[number for number, token in enumerate(target.tokens) if token is None]] = Provenance.AVERAGED
     provenance[list(target.special_ids)] = Provenance.AVERAGED

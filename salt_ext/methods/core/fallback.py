@@ -32,7 +32,7 @@ def made_of_pieces(combined: Combinations, material: MethodInputs) -> Combinatio
     if combined.low_rank is not None:
         made = np.union1d(made, combined.low_rank.rows.numpy())
     left = np.setdiff1d(material.new, made)
-    combined = replace(combined, rest=Provenance.AVERAGED)
+    combined = replace(combined, fallback=Provenance.AVERAGED)
     if not len(left):
         return combined
     lengths, pieces = np.zeros(len(left), dtype=np.int64), np.empty(0, dtype=np.int64)

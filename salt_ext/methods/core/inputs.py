@@ -59,7 +59,7 @@ class MethodInputs:
         tied: whether the source's input table makes its outputs, too.
         seed: of everything that is drawn.
         placement: where the ops run; tables and plan lie on the CPU.
-        progress: told (tokens done, tokens in all).
+        progress: called with (tokens done, tokens in all).
     """
 
     source: Vocabulary

@@ -109,7 +109,7 @@ class SaltPlus:
             values=guesses.values.astype(np.float32),
             low_rank=material.placement.run("regression", map_all, needed=needed) if corrected else None,
             **norm_parts(material, self.norms),
-            rest=Provenance.AVERAGED,
+            fallback=Provenance.AVERAGED,
             facts=facts,
             warnings=() if corrected or not len(mapped) else (_NOTHING_TO_LEARN,),
         )
