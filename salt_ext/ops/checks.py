@@ -1,7 +1,8 @@
-"""Checks of shapes, dtypes, devices and options: one function per op, shared by the wrappers and the fake kernels.
+"""Checks of an op's arguments that its kernels cannot make.
 
-They read metadata only, so they also hold while torch traces. What needs the data itself (finite values, canonical CSR
-indices) is checked by the kernels.
+An eager call is checked once, by the kernels. While torch traces no kernel runs, so the fake kernels make the same
+checks here, one function per op, of what metadata tell. And what is no strided tensor never reaches a kernel: the typed
+functions refuse it by `strided`, before torch's dispatcher would in words of its own.
 """
 
 from __future__ import annotations
@@ -16,13 +17,24 @@ from salt_ext.errors import InputError
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
-def _tensor(name: str, value: Tensor, dimensions: int) -> None:
+def strided(**arguments: Tensor | None) -> None:
+    """Refuses what is no tensor (TypeError) or a sparse one (InputError), by its name; None is an argument left out."""
+    for name, value in arguments.items():
+        if value is not None:
+            _strided(name, value)
+
+
+def _strided(name: str, value: Tensor) -> None:
     if not isinstance(value, Tensor):
         raise TypeError(f"{name}: found {type(value).__name__}, expected a torch.Tensor")
-    if value.dim() != dimensions:
-        raise InputError(f"{name}: found {value.dim()} dimensions, expected {dimensions}")
     if value.layout != torch.strided:
         raise InputError(f"{name}: found layout {value.layout}, expected torch.strided")
+
+
+def _tensor(name: str, value: Tensor, dimensions: int) -> None:
+    _strided(name, value)
+    if value.dim() != dimensions:
+        raise InputError(f"{name}: found {value.dim()} dimensions, expected {dimensions}")
 
 
 def _floats(name: str, value: Tensor, dimensions: int) -> None:

@@ -57,7 +57,7 @@ def cosine_sparsemax(queries: Tensor, keys: Tensor, *, temperature: float = 1.0)
 
     Source: Lee et al. 2025 (SALT), section 3; sparsemax: Martins & Astudillo 2016, algorithm 1.
     """
-    _checks.cosine_sparsemax(queries, keys, temperature)
+    _checks.strided(queries=queries, keys=keys)
     with _input_errors():
         crow_indices, col_indices, values = torch.ops.salt.cosine_sparsemax(queries, keys, temperature=temperature)
     return crow_indices, col_indices, values
@@ -78,7 +78,7 @@ def cosine_topk(queries: Tensor, keys: Tensor, k: int) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: NaN or infinity, a mismatch of shapes, dtypes or devices, k outside 1..K.
     """
-    _checks.cosine_topk(queries, keys, k)
+    _checks.strided(queries=queries, keys=keys)
     with _input_errors():
         values, indices = torch.ops.salt.cosine_topk(queries, keys, k)
     return values, indices
@@ -122,7 +122,13 @@ def lstsq_weights(
 
     Source: Lee et al. 2025, section 3 (X = A⁺B); FOCUS: Dobler & de Melo 2023.
     """
-    _checks.lstsq_weights(crow_indices, col_indices, queries, anchors, sample_weights, ridge, rcond)
+    _checks.strided(
+        crow_indices=crow_indices,
+        col_indices=col_indices,
+        queries=queries,
+        anchors=anchors,
+        sample_weights=sample_weights,
+    )
     with _input_errors():
         values: Tensor = torch.ops.salt.lstsq_weights(
             crow_indices,
@@ -155,7 +161,7 @@ def csr_matmul(crow_indices: Tensor, col_indices: Tensor, values: Tensor, dense:
     Raises:
         ValueError: indices that are not canonical CSR, a mismatch of shapes or devices.
     """
-    _checks.csr_matmul(crow_indices, col_indices, values, dense)
+    _checks.strided(crow_indices=crow_indices, col_indices=col_indices, values=values, dense=dense)
     with _input_errors():
         product: Tensor = torch.ops.salt.csr_matmul(crow_indices, col_indices, values, dense)
     return product
@@ -182,7 +188,7 @@ def omp(queries: Tensor, atoms: Tensor, k: int, *, tolerance: float = 0.0) -> tu
 
     Source: Goddard & Fernandes Neto 2025 (tokensurgeon); batch-OMP: Rubinstein, Zibulevsky & Elad 2008.
     """
-    _checks.omp(queries, atoms, k, tolerance)
+    _checks.strided(queries=queries, atoms=atoms)
     with _input_errors():
         indices, weights = torch.ops.salt.omp(queries, atoms, k, tolerance=tolerance)
     return indices, weights
@@ -225,7 +231,13 @@ def transfer(
 
     Source: Lee et al. 2025 (SALT), section 3.
     """
-    _checks.transfer(aux_new, aux_shared, donor_new, donor_shared, source_shared, temperature, ridge, rcond)
+    _checks.strided(
+        aux_new=aux_new,
+        aux_shared=aux_shared,
+        donor_new=donor_new,
+        donor_shared=donor_shared,
+        source_shared=source_shared,
+    )
     with _input_errors():
         embeddings: Tensor = torch.ops.salt.transfer(
             aux_new,
