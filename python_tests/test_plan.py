@@ -266,8 +266,8 @@ def test_invalid_tables():
 def _rewritten(path: Path, metadata: dict[str, str], drop: str = "", **tensors: torch.Tensor) -> Path:
     make_plan().save(path)
     kept = {name: tensor for name, tensor in load_file(path).items() if name != drop}
-    header = {"format": "salt_plan", "version": "3", "seed": "5", "source_rows": "60"}
-    header |= {"draw": "independent", "norms": "kept", "head_scale": "1.0", "head_bias": "weights"} | metadata
+    header = {"format": "salt_plan", "version": "4", "seed": "5", "source_rows": "60"}
+    header |= {"draw": "independent", "norms": "kept"} | metadata
     save_file(kept | tensors, path, metadata=header)
     return path
 
@@ -287,9 +287,9 @@ def test_malformed_files(tmp_path):
     path.write_bytes(path.read_bytes()[:-1])
     refused("cannot be read as a transfer plan")
     save_file({"a": torch.ones(1)}, path)
-    refused("not a transfer plan of version 3")
+    refused("not a transfer plan of version 4")
     _rewritten(path, {"version": "2"})
-    refused("of version 3")
+    refused("of version 4")
     for text in ("", "x", "-1", "1.5", "9" * 30, "²"):
         _rewritten(path, {"seed": text})
         refused("seed or source_rows is not a number")

@@ -1,4 +1,4 @@
-"""How long a plan makes new rows: as long as the anchors that it names, by script where it says so."""
+"""How long a plan makes new rows: as long as the anchors that it names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def of_scripts(count: int, **parts: object) -> TransferPlan:
+def of_anchors(count: int, **parts: object) -> TransferPlan:
     """Rows: `count` copied of the sources in order; the first is none of the anchors; then three regressed."""
     rows = count + 3
     return TransferPlan(
@@ -38,34 +38,12 @@ def test_norms_are_those_of_the_named_anchors():
     table = numbers(50, WIDTH).double()
     table[0] *= 1000
     norms = np.linalg.norm(table.numpy(), axis=1)
-    by_row = of_scripts(50, norms=Norms.ROW).apply(table)[50:]
-    np.testing.assert_allclose(by_row.norm(dim=1).numpy(), norms[1:].mean(), rtol=1e-12)
-    by_factor = of_scripts(50, norms=Norms.FACTOR).apply(table)[50:]
+    by_factor = of_anchors(50, norms=Norms.FACTOR).apply(table)[50:]
     np.testing.assert_allclose(by_factor.norm(dim=1).mean().numpy(), norms[1:].mean(), rtol=1e-12)
 
 
-@pytest.mark.parametrize("norms", [Norms.FACTOR, Norms.ROW, Norms.SCRIPT, Norms.FREQUENCY])
-def test_without_an_anchor_norms_are_those_of_all_rows(norms):
+def test_without_an_anchor_norms_are_those_of_all_rows():
     table = numbers(50, WIDTH).double()
-    parts = {"norm_groups": torch.zeros(53, dtype=torch.int64), "log_counts": torch.ones(53)}
-    plan = replace(of_scripts(50, norms=norms, **parts), norm_anchors=torch.empty(0, dtype=torch.int64))
+    plan = replace(of_anchors(50, norms=Norms.FACTOR), norm_anchors=torch.empty(0, dtype=torch.int64))
     made = plan.apply(table)[50:].norm(dim=1).mean()
     assert float(made) == pytest.approx(float(table.norm(dim=1).mean()), rel=1e-12)
-
-
-def test_norms_by_script_are_medians_of_scripts_that_are_large_enough():
-    table = numbers(50, WIDTH).double()
-    norms = np.linalg.norm(table.numpy(), axis=1)
-    groups = torch.tensor([0] * 25 + [1] * 20 + [2] * 5 + [0, 1, 2])
-    made = of_scripts(50, norms=Norms.SCRIPT, norm_groups=groups).apply(table)[50:]
-    wanted = [np.median(norms[1:25]), np.median(norms[25:45]), np.median(norms[1:])]
-    np.testing.assert_allclose(made.norm(dim=1).numpy(), wanted, rtol=1e-12)
-    directions = (made / made.norm(dim=1, keepdim=True)).numpy()
-    np.testing.assert_allclose(directions, table[1:4].numpy() / norms[1:4, None], rtol=1e-12)
-
-
-def test_scripts_are_saved(tmp_path):
-    plan = of_scripts(50, norms=Norms.SCRIPT, norm_groups=torch.arange(53) % 2)
-    plan.save(tmp_path / "plan")
-    table = numbers(50, WIDTH)
-    assert torch.equal(TransferPlan.load(tmp_path / "plan").apply(table), plan.apply(table))

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save
 
 from salt_ext.errors import InputError
-from salt_ext.plan import Draw, HeadBias, LowRank, Norms, Provenance, TransferPlan
+from salt_ext.plan import Draw, LowRank, Norms, Provenance, TransferPlan
 
 SOURCE, WIDTH = 12, 7
 # Rows: copied, regressed with entries and a low-rank part, with entries alone, with the part alone, sampled, averaged.
@@ -86,80 +86,12 @@ def test_norms_are_those_of_the_copied_rows():
     table = numbers(SOURCE, WIDTH)
     kept = dense(make_plan(), table)
     wanted = float(table[4].norm())
-    by_row = make_plan(norms=Norms.ROW).apply(table)[1:4].double()
-    np.testing.assert_allclose(by_row.norm(dim=1).numpy(), wanted, rtol=1e-6)
-    np.testing.assert_allclose(by_row.numpy() / kept, np.tile(by_row[:, :1].numpy() / kept[:, :1], WIDTH), rtol=1e-4)
     by_factor = make_plan(norms=Norms.FACTOR).apply(table)[1:4].double()
     factor = wanted / np.linalg.norm(kept, axis=1).mean()
     np.testing.assert_allclose(by_factor.numpy(), factor * kept, rtol=1e-5, atol=1e-6)
     # A bias has no norm of its own.
     bias = numbers(SOURCE)
-    assert torch.equal(make_plan(norms=Norms.ROW).apply(bias), make_plan().apply(bias))
-
-
-def by_counts(counts: list[float], **parts: object) -> TransferPlan:
-    """Rows: four copied of sources 4, 1, 7, 2, three regressed, and one regressed that nobody has read."""
-    return TransferPlan(
-        crow_indices=torch.tensor([0, 1, 2, 3, 4, 5, 6, 8, 9]),
-        col_indices=torch.tensor([4, 1, 7, 2, 3, 5, 0, 11, 6]),
-        values=torch.tensor([1.0, 1.0, 1.0, 1.0, 0.5, 2.0, -1.0, 0.25, 3.0]),
-        provenance=torch.tensor([0, 0, 0, 0, 1, 1, 1, 1], dtype=torch.uint8),
-        residual=torch.full((8,), torch.nan),
-        source_rows=SOURCE,
-        seed=0,
-        log_counts=torch.tensor(counts).log1p(),
-        **parts,  # type: ignore[arg-type]
-    )
-
-
-def test_norms_by_frequency_follow_the_copied_rows_that_occur():
-    """A line through three of the four copied rows, the one that never occurs left out; NumPy's own fit."""
-    counts = [900.0, 0.0, 30.0, 4.0, 100.0, 12.0, 1e12, 0.0]
-    table = numbers(SOURCE, WIDTH, seed=4).double()
-    made, plain = (by_counts(counts, norms=norms).apply(table) for norms in (Norms.FREQUENCY, Norms.KEPT))
-    x, norms = np.log1p(counts), table.norm(dim=1).numpy()
-    seen = norms[[4, 7, 2]]
-    line = np.polyval(np.polyfit(x[[0, 2, 3]], seen, 1), x).clip(seen.min(), seen.max())
-    assert line[4] not in (seen.min(), seen.max())
-    assert line[6] in (seen.min(), seen.max())  # beyond them
-    np.testing.assert_allclose(made[4:].norm(dim=1), line[4:], rtol=1e-6)
-    directions = (plain[4:] / plain[4:].norm(dim=1, keepdim=True)).numpy()
-    np.testing.assert_allclose(made[4:].numpy() / line[4:, None], directions, rtol=1e-6)
-    assert torch.equal(made[:4], plain[:4])
-
-
-def test_a_bias_by_frequency():
-    counts = [900.0, 0.0, 30.0, 4.0, 100.0, 12.0, 1e12, 0.0]
-    plan, bias = by_counts(counts, head_bias=HeadBias.FREQUENCY), numbers(SOURCE).double()
-    x, seen = np.log1p(counts), bias.numpy()[[4, 7, 2]]
-    line = np.polyval(np.polyfit(x[[0, 2, 3]], seen, 1), x).clip(seen.min(), seen.max())
-    made = plan.apply(bias, head=True)
-    np.testing.assert_allclose(made[4:], line[4:], rtol=1e-6)
-    assert torch.equal(made[:4], bias[[4, 1, 7, 2]])
-    # Nothing but a head's bias is made so.
-    for table, head in ((bias, False), (numbers(SOURCE, WIDTH), True)):
-        assert torch.equal(plan.apply(table, head=head), by_counts(counts).apply(table, head=head))
-
-
-@pytest.mark.parametrize(("counts", "wanted"), [([5.0] * 8, [4, 1, 7, 2]), ([0.0] * 4 + [3.0] * 4, [4, 1, 7, 2])])
-def test_one_frequency_or_none_gives_the_mean(counts, wanted):
-    bias = numbers(SOURCE).double()
-    made = by_counts(counts, head_bias=HeadBias.FREQUENCY).apply(bias, head=True)
-    np.testing.assert_allclose(made[4:], bias[wanted].mean().expand(4), rtol=1e-6)
-
-
-@pytest.mark.parametrize("norms", [Norms.KEPT, Norms.FACTOR, Norms.ROW])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
-def test_the_head_s_new_rows_can_be_scaled(norms, dtype):
-    table = numbers(SOURCE, WIDTH).to(dtype)
-    plan = make_plan(norms=norms, head_scale=1.5)
-    plain, scaled = (plan.apply(table, head=head).double() for head in (False, True))
-    np.testing.assert_allclose(scaled[1:4], 1.5 * plain[1:4], rtol=2**-7 if dtype == torch.bfloat16 else 1e-12)
-    assert torch.equal(scaled[0], plain[0])
-    assert torch.equal(plan.apply(table[:, 0], head=True), plan.apply(table[:, 0]))  # a bias has its own option
-    bare = replace(plan, low_rank=None, provenance=torch.tensor([0, 1, 1, 3, 3, 2], dtype=torch.uint8))
-    found, expected = bare.apply(table, head=True).double()[1:3], bare.apply(table.double(), head=True)[1:3]
-    np.testing.assert_allclose(found, expected, rtol=2**-8 if dtype == torch.bfloat16 else 1e-12)  # rounded once
+    assert torch.equal(make_plan(norms=Norms.FACTOR).apply(bias), make_plan().apply(bias))
 
 
 def many(draw: Draw, rows: int = 20_000, seed: int = 5) -> TransferPlan:
@@ -210,13 +142,6 @@ def test_parts_are_saved(tmp_path):
     for head in (False, True):
         assert torch.equal(loaded.apply(table, head=head), plan.apply(table, head=head))
     assert (loaded.norms, loaded.draw) == (Norms.FACTOR, Draw.DIRECTION)
-    assert (loaded.head_scale, loaded.head_bias, loaded.log_counts) == (1.0, HeadBias.WEIGHTS, None)
-    counted = by_counts([1.0] * 8, norms=Norms.FREQUENCY, head_bias=HeadBias.FREQUENCY, head_scale=0.3)
-    counted.save(tmp_path / "counted")
-    again = TransferPlan.load(tmp_path / "counted")
-    assert (again.norms, again.head_bias, again.head_scale) == (Norms.FREQUENCY, HeadBias.FREQUENCY, 0.3)
-    assert again.log_counts is not None
-    assert torch.equal(again.log_counts, torch.tensor([1.0] * 8).log1p())
     bare = replace(
         plan, head_values=None, low_rank=None, provenance=torch.tensor([0, 1, 1, 3, 3, 2], dtype=torch.uint8)
     )
@@ -243,22 +168,11 @@ def test_parts_that_do_not_fit_are_refused():
         make_plan(low_rank=None)
     with pytest.raises(InputError, match=r"head_values is torch.float32 \[4\] on cpu, expected torch.float32 \[5\]"):
         make_plan(head_values=torch.ones(4))
-    with pytest.raises(InputError, match=r"head_scale is 0\.0, expected a finite number above 0"):
-        make_plan(head_scale=0.0)
-    for by_frequency in ({"norms": Norms.FREQUENCY}, {"head_bias": HeadBias.FREQUENCY}):
-        with pytest.raises(InputError, match="log_counts is missing"):
-            make_plan(**by_frequency)
-    with pytest.raises(InputError, match="norm_groups is missing: norms of the plan go by script"):
-        make_plan(norms=Norms.SCRIPT)
-    with pytest.raises(InputError, match=r"norm_groups is torch.int64 \[5\] on cpu, expected torch.int64 \[6\]"):
-        make_plan(norm_groups=torch.zeros(5, dtype=torch.int64))
     with pytest.raises(InputError, match="norm_anchors must lie between 0 and 5"):
         make_plan(norm_anchors=torch.tensor([6]))
     for wrong in ([0, 0], [1]):  # twice; a row that is not copied
         with pytest.raises(InputError, match="norm_anchors must ascend strictly and name rows with provenance COPIED"):
             make_plan(norm_anchors=torch.tensor(wrong))
-    with pytest.raises(InputError, match=r"log_counts is torch.float32 \[5\] on cpu, expected torch.float32 \[6\]"):
-        make_plan(log_counts=torch.ones(5))
 
 
 def test_a_file_is_what_the_library_writes_with_its_keys_in_order(tmp_path):

@@ -98,7 +98,7 @@ def test_bad_input():
         SaltPlus(pieces="most")
     with pytest.raises(InputError, match=r"ridge is -1\.0, expected a finite number of at least 0"):
         SaltPlus(ridge=-1.0)
-    with pytest.raises(InputError, match="norms is 'all', expected kept or factor or row"):
+    with pytest.raises(InputError, match="norms is 'all', expected kept or factor"):
         SaltPlus(norms="all")
     with pytest.raises(InputError, match="drop_anchors is 'some'"):
         SaltPlus(drop_anchors="some")

@@ -92,13 +92,13 @@ def test_other_inputs_are_not_mixed(source, donor, text, tmp_path, monkeypatch):
 
 def test_a_file_of_an_option_that_changed_is_measured_anew(source, donor, text, tmp_path, monkeypatch):
     sample = tmp_path / "sample.txt"
-    sample.write_text("an en ter\n" * 30, encoding="utf-8")
-    methods = f"salt:norms=frequency;text_sample={sample},focus"
+    sample.write_text("an en ter lo mi sa\n" * 30, encoding="utf-8")
+    methods = f"tokalign:text={sample};minimum_length=3,focus"
     with monkeypatch.context() as patched:
         cut_off(patched, 2)
         with pytest.raises(KeyboardInterrupt):
             run(source, donor, text, tmp_path / "out", methods)
-    sample.write_text("lo mi\n" * 30, encoding="utf-8")
+    sample.write_text("lo mi sa an en\n" * 30, encoding="utf-8")
     measured = cut_off(monkeypatch, 99)
     _, told = run(source, donor, text, tmp_path / "out", methods)
     assert told[0] == "4 results to come, 1 of them there from an earlier run"

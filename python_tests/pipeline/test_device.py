@@ -199,12 +199,11 @@ def test_transfer_on_a_gpu(two_gpus, moves_go_nowhere, monkeypatch, untied_sourc
     assert files(tmp_path / "moved") == files(tmp_path / "plain")
 
 
-@pytest.mark.parametrize("drop_anchors", ["undertrained", "both"])
 def test_all_of_a_mapped_salt_runs_on_the_gpu(
-    drop_anchors, two_gpus, moves_go_nowhere, monkeypatch, untied_source, donor, word_vectors, tmp_path
+    two_gpus, moves_go_nowhere, monkeypatch, untied_source, donor, word_vectors, tmp_path
 ):
     """The map of all anchors and what leaves anchors out, too: each says where it ran."""
-    options = {"aux": f"vectors:{word_vectors[0]}", "method_options": MAPPED | {"drop_anchors": drop_anchors}}
+    options = {"aux": f"vectors:{word_vectors[0]}", "method_options": MAPPED}
     plain = salt_ext.transfer(untied_source, donor, tmp_path / "cpu", method="salt", device="cpu", **options)
     begun, to = [], torch.Tensor.to
     run, taken = Placement._run, {}

@@ -76,7 +76,7 @@ def test_no_input_of_any_option_is_deleted(refused, model, word_vectors, donor):
         ("--tokenizer", str(model)): "/out",
         ("--token-map", str(model / "added_tokens.json")): "/added_tokens.json",
         ("--method", "trans-tokenization", "--alignment", str(model / "merges.txt")): "/merges.txt",
-        ("--method", "salt", "--set", "norms=frequency", "--set", f"text_sample={model / 'merges.txt'}"): "/merges.txt",
+        ("--method", "tokalign", "--set", f"text={model / 'merges.txt'}"): "/merges.txt",
         ("--method", "ofa", "--set", f"vectors=vectors:{model / 'vocab.txt'}"): "/vocab.txt",
     }
     for options, name in given.items():

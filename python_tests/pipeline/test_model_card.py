@@ -61,13 +61,13 @@ def test_the_card_of_a_model_with_a_card(mine, donor, copy_of, tmp_path):
 def test_no_path_of_this_machine(mine, donor, word_vectors, tmp_path):
     """Whatever the options name; report and plan are for the user, the card is for the world."""
     text = tmp_path / "counted.txt"
-    text.write_text("an en ter\n" * 50)
-    options = {"norms": "frequency", "text_sample": text}
+    text.write_text("an en ter lo mi sa\n" * 50)
+    options = {"text": text, "minimum_length": 3}
     made = salt_ext.transfer(
-        mine, donor, tmp_path / "out", method="salt", method_options=options, aux=f"vectors:{word_vectors[0]}"
+        mine, donor, tmp_path / "out", method="tokalign", method_options=options, aux=f"vectors:{word_vectors[0]}"
     )
     card = (made.output / "README.md").read_text()
-    assert "text_sample=counted.txt" in card
+    assert "text=counted.txt" in card
     for folder in {tmp_path, mine, Path(donor), Path(word_vectors[0]).parent}:
         assert str(folder) not in card
 

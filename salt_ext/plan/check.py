@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from salt_ext.errors import InputError
-from salt_ext.plan.data import HeadBias, Norms, Provenance
+from salt_ext.plan.data import Provenance
 
 if TYPE_CHECKING:
     from salt_ext.plan.plan import TransferPlan
@@ -22,7 +21,7 @@ DTYPES = {
     "residual": torch.float32,
 }
 # What the header of a plan's file says itself.
-RESERVED = ("format", "version", "seed", "source_rows", "draw", "norms", "head_scale", "head_bias")
+RESERVED = ("format", "version", "seed", "source_rows", "draw", "norms")
 
 
 def check_plan(plan: TransferPlan) -> None:
@@ -36,8 +35,6 @@ def check_plan(plan: TransferPlan) -> None:
         raise InputError(f"source_rows is {plan.source_rows} and seed is {plan.seed}, expected >= 1 and 0 to 2**63 - 1")
     if clash := [name for name in RESERVED if name in plan.metadata]:
         raise InputError(f"metadata has the key {clash[0]!r}, which the plan's own header uses")
-    if not (math.isfinite(plan.head_scale) and plan.head_scale > 0):
-        raise InputError(f"head_scale is {plan.head_scale}, expected a finite number above 0")
     _check_csr(plan)
     if plan.low_rank is not None:
         _check_range(plan.low_rank.columns, plan.source_rows, "low-rank part: columns", "the source's rows")
@@ -51,21 +48,13 @@ def _check_tensors(plan: TransferPlan) -> None:
     wanted = {name: (getattr(plan, name), dtype, lengths.get(name, target_rows)) for name, dtype in DTYPES.items()}
     if plan.head_values is not None:
         wanted["head_values"] = (plan.head_values, torch.float32, nnz)
-    if plan.log_counts is not None:
-        wanted["log_counts"] = (plan.log_counts, torch.float32, target_rows)
-    elif plan.norms is Norms.FREQUENCY or plan.head_bias is HeadBias.FREQUENCY:
-        raise InputError("log_counts is missing: norms or head_bias of the plan go by frequency")
-    if plan.norm_groups is not None:
-        wanted["norm_groups"] = (plan.norm_groups, torch.int64, target_rows)
-    elif plan.norms is Norms.SCRIPT:
-        raise InputError("norm_groups is missing: norms of the plan go by script")
     if plan.norm_anchors is not None:
         wanted["norm_anchors"] = (plan.norm_anchors, torch.int64, plan.norm_anchors.numel())
     for name, (tensor, dtype, length) in wanted.items():
         if tensor.dtype != dtype or tensor.shape != (length,) or tensor.device.type != "cpu":
             found = f"{tensor.dtype} {list(tensor.shape)} on {tensor.device}"
             raise InputError(f"{name} is {found}, expected {dtype} [{length}] on cpu")
-        if name in ("values", "head_values", "log_counts") and not bool(tensor.isfinite().all()):
+        if name in ("values", "head_values") and not bool(tensor.isfinite().all()):
             raise InputError(f"{name} has entries that are not finite")
 
 

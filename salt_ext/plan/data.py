@@ -34,16 +34,6 @@ class Norms(str, Enum):
 
     KEPT = "kept"
     FACTOR = "factor"  # all by one factor: their mean norm becomes that of the anchors
-    ROW = "row"  # each by its own: every norm becomes the mean norm of the anchors
-    SCRIPT = "script"  # each by its own: the median norm of the anchors of its script
-    FREQUENCY = "frequency"  # each by its own: norms that anchors of that frequency have, see `scaling`
-
-
-class HeadBias(str, Enum):
-    """Where the entries of REGRESSED rows in the head's bias come from."""
-
-    WEIGHTS = "weights"  # the same sum as in every other table
-    FREQUENCY = "frequency"  # what COPIED rows of that frequency have, see `scaling`
 
 
 @dataclass(frozen=True, eq=False)

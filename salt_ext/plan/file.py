@@ -15,14 +15,14 @@ from salt_ext.errors import InputError, brief
 from salt_ext.files.output_file import write_anew
 from salt_ext.files.paths import require_regular
 from salt_ext.plan.check import DTYPES, RESERVED
-from salt_ext.plan.data import Draw, HeadBias, LowRank, Norms
+from salt_ext.plan.data import Draw, LowRank, Norms
 
-_VERSION = "3"
+_VERSION = "4"
 _NAMES = {torch.int64: "I64", torch.float32: "F32", torch.uint8: "U8"}
 _ORDER = list(_NAMES)
 _BLOCK_BYTES = 16 << 20
 # Tensors that a plan may lack.
-EXTRA = ("head_values", "log_counts", "norm_anchors", "norm_groups")
+EXTRA = ("head_values", "norm_anchors")
 _LOW_RANK = ("rows", "left", "right", "columns")
 
 
@@ -68,7 +68,7 @@ def load_plan(path: Path) -> dict[str, Any]:
     if not all(text.isascii() and text.isdigit() and len(text) < 20 for text in numbers.values()):
         raise InputError(f"{path} is not a transfer plan: its seed or source_rows is not a number")
     try:
-        words = {"draw": Draw, "norms": Norms, "head_bias": HeadBias, "head_scale": float}
+        words = {"draw": Draw, "norms": Norms}
         parts |= {name: kind(metadata.get(name, "")) for name, kind in words.items()}
         parts["low_rank"] = LowRank(*dense) if dense else None
     except ValueError as error:

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from salt_ext import ops
 from salt_ext.plan.blocks import row_blocks, rows_per_block
-from salt_ext.plan.data import HeadBias, Norms, Provenance
+from salt_ext.plan.data import Norms, Provenance
 from salt_ext.plan.sampling import column_statistics, drawn_rows
-from salt_ext.plan.scaling import bias_by_frequency, copied_norm, wanted_norms
+from salt_ext.plan.scaling import anchor_norm
 from salt_ext.runtime.device import move_used_rows
 
 if TYPE_CHECKING:
@@ -38,28 +38,16 @@ def _copy(plan: TransferPlan, old: Tensor, new: Tensor) -> None:
 
 
 def _regress(plan: TransferPlan, old: Tensor, new: Tensor, head: bool, device: torch.device) -> None:
-    vector = old.shape[1] == 1
-    if vector and head and plan.head_bias is HeadBias.FREQUENCY:
-        rows = plan.rows(Provenance.REGRESSED)
-        new[rows.to(new.device), 0] = bias_by_frequency(plan, old[:, 0])[rows].to(new.device, new.dtype)
-        return
     maps = None if plan.low_rank is None else plan.low_rank.map_of(old, device)
-    factor, wanted = (1.0 if vector or not head else plan.head_scale), None
-    if plan.norms is Norms.FACTOR and not vector:
+    factor = 1.0
+    if plan.norms is Norms.FACTOR and old.shape[1] > 1:
         # A pass of its own: rows are rounded once, when their scale is known.
         norms = [block.double().norm(dim=1) for _, block in _sums(plan, old, maps, head, device)]
         mean = float(torch.cat(norms).mean()) if norms else 0.0
-        factor *= copied_norm(plan, old) / mean if mean > 0 else 1.0
-    elif plan.norms is not Norms.KEPT and not vector:
-        wanted = wanted_norms(plan, old)
+        factor = anchor_norm(plan, old) / mean if mean > 0 else 1.0
     for rows, block in _sums(plan, old, maps, head, device):
-        if wanted is not None:
-            lengths = block.norm(dim=1, keepdim=True)
-            lengths_wanted = factor * wanted[rows].to(block)[:, None]
-            block = block * torch.where(lengths > 0, lengths_wanted / lengths, 1.0)
-        elif factor != 1.0:
-            block = block * factor
-        new[rows.to(new.device)] = block.to(new.dtype).to(new.device)
+        scaled = block if factor == 1.0 else block * factor
+        new[rows.to(new.device)] = scaled.to(new.dtype).to(new.device)
 
 
 def _sums(
@@ -80,7 +68,7 @@ def _sums(
         part = (crow[begin : end + 1] - first, col[first:last], values[first:last])
         part_crow, part_col, part_values = (tensor.to(old.device) for tensor in part)
         # The sum has the table's dtype, so that a half table is rounded here unless more is to be done with it.
-        if maps is None and plan.norms is Norms.KEPT and not (head and plan.head_scale != 1.0):
+        if maps is None and plan.norms is Norms.KEPT:
             yield rows[begin:end], ops.csr_matmul(part_crow, part_col, part_values, old)
             continue
         used, places = part_col.unique(return_inverse=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 from salt_ext.display.notebook import html_table
 from salt_ext.errors import InputError
 from salt_ext.plan.check import DTYPES, check_plan
-from salt_ext.plan.data import Draw, HeadBias, LowRank, Norms, Provenance
+from salt_ext.plan.data import Draw, LowRank, Norms, Provenance
 from salt_ext.plan.file import EXTRA, load_plan, save_plan
 from salt_ext.plan.materialise import make_rows
 
@@ -40,12 +40,6 @@ class TransferPlan:
         low_rank: what REGRESSED rows get on top of their weighted sum, None for nothing.
         norms: how REGRESSED rows are scaled.
         norm_anchors: int64 [n], strictly ascending, the COPIED rows whose norms tell how; None for all of them.
-        norm_groups: int64 [target_rows], rows of one script have one number; needed where norms go by script, else
-            None.
-        head_scale: what REGRESSED rows of an untied head are multiplied with besides, above 0.
-        head_bias: where the head's bias of REGRESSED rows comes from.
-        log_counts: float32 [target_rows], ln(1 + how often the token occurs in a text); needed where norms or bias go
-            by frequency, else None.
         draw: what SAMPLED rows are drawn from.
 
     Raises:
@@ -64,10 +58,6 @@ class TransferPlan:
     low_rank: LowRank | None = None
     norms: Norms = Norms.KEPT
     norm_anchors: Tensor | None = None
-    norm_groups: Tensor | None = None
-    head_scale: float = 1.0
-    head_bias: HeadBias = HeadBias.WEIGHTS
-    log_counts: Tensor | None = None
     draw: Draw = Draw.INDEPENDENT
 
     def __post_init__(self) -> None:
@@ -168,8 +158,6 @@ class TransferPlan:
                 "source_rows": str(self.source_rows),
                 "draw": self.draw.value,
                 "norms": self.norms.value,
-                "head_scale": repr(self.head_scale),
-                "head_bias": self.head_bias.value,
             }
             | self.metadata,
         )

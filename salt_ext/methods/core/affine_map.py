@@ -7,7 +7,6 @@ of a table once it is known: the same fit serves input table and head.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -61,22 +60,6 @@ class AffineMap:
         for begin in range(0, len(ids), _BLOCK):
             made[begin : begin + _BLOCK] = self.domain(table[ids[begin : begin + _BLOCK]].to(device))
         return made
-
-    def left_out(self, anchors: Tensor, rows: Tensor) -> Tensor:
-        """What the map makes of each anchor when it is fitted on all others, float64 [n, width].
-
-        With the fit's hat matrix H = domain(A) @ right, the map without anchor i misses it by (b_i - (H B)_i) / (1 -
-        H_ii): the usual identity of linear smoothers, exact for ridge regression with a fixed lambda. An anchor that
-        alone decides its own fit (H_ii = 1) gets nan.
-
-        Args:
-            anchors: floating [n, h], the donor rows that the map was fitted on, where it was fitted.
-            rows: floating [n, width], their source rows, there as well.
-        """
-        domain, rows = self.domain(anchors), rows.double()
-        leverage = (domain * self.right.T).sum(dim=1, keepdim=True)
-        free = (1 - leverage).where(leverage < 1 - 1e-9, math.nan)
-        return rows - (rows - domain @ (self.right @ rows)) / free
 
 
 def fit(anchors: Tensor, *, ridge: float, intercept: bool = True) -> AffineMap:

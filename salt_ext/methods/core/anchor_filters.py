@@ -1,12 +1,8 @@
-"""Anchors that had better not explain others: undertrained ones and false friends. They are copied all the same.
+"""Anchors that had better not explain others: undertrained ones. They are copied all the same.
 
-Undertrained: a row that training hardly touched says nothing of its token. Where a table has rows that no text can
+A row that training hardly touched says nothing of its token. Where a table has rows that no text can
 reach (padding, ids without a token, bytes that UTF-8 never uses), they show what such a row looks like: usually all of
 them point one way (Land & Bartolo 2024, section 3.2). Apart from that, norms far outside the others' give them away.
-
-False friends: tokens spelt alike that mean something else in the other language. One affine map from donor rows to
-source rows is fitted on all anchors but the one in question; what it makes of that one points away from the source's
-row.
 """
 
 from __future__ import annotations
@@ -19,13 +15,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from salt_ext.methods.core import affine_map
 from salt_ext.methods.core.inputs import MethodInputs
 from salt_ext.methods.core.neighbours import nonzero_rows
 from salt_ext.runtime.device import Placement
 from salt_ext.vocab import Vocabulary
 
-ANCHOR_FILTERS = ("none", "undertrained", "false-friends", "both")
+ANCHOR_FILTERS = ("none", "undertrained")
 # The kind that filtered anchors get: none of those that explain others, none of those that no method may make.
 _FILTERED = "filtered"
 _NEVER_IN_TEXT = frozenset([0xC0, 0xC1, *range(0xF5, 0x100)])
@@ -34,7 +29,6 @@ _NEVER_IN_TEXT = frozenset([0xC0, 0xC1, *range(0xF5, 0x100)])
 _LIKE_UNREACHABLE = 0.9
 _OUTLYING = 6.0  # deviations of the logarithm of the norm, by the median absolute deviation
 _DEVIATION_PER_MAD = 1.4826  # of a normal distribution
-_RIDGE = 1.0  # of the map that finds false friends, as in the preset
 _LISTED = 50
 _STEP = "anchor filter"
 _BLOCK = 4096
@@ -52,15 +46,11 @@ def filter_anchors(material: MethodInputs, kind: str) -> tuple[MethodInputs, dic
     """
     anchors, text = material.anchors, np.flatnonzero(material.text_anchors)
     facts: dict[str, Any] = {}
-    if kind in ("undertrained", "both"):
+    if kind == "undertrained":
         targets, sources = anchors.target_ids[text], anchors.source_ids[text]
         bad = undertrained(material.source_table, material.source, material.placement)[sources]
         bad |= undertrained(material.donor, material.target, material.placement)[targets]
         facts["undertrained"] = _listed(material, text[bad])
-        text = text[~bad]
-    if kind in ("false-friends", "both"):
-        bad = false_friends(material, text)
-        facts["false friends"] = _listed(material, text[bad])
         text = text[~bad]
     kinds = np.where(material.text_anchors, _FILTERED, anchors.kinds)
     kinds[text] = anchors.kinds[text]
@@ -116,30 +106,6 @@ def _mean(rows: Tensor) -> Tensor:
 def _agreement(rows: Tensor, direction: Tensor, centre: Tensor) -> Tensor:
     """Cosines with one direction around a centre, float64 [n]."""
     return torch.cat([centred_cosines(block, direction.expand_as(block), centre) for block in rows.split(_BLOCK)])
-
-
-def false_friends(material: MethodInputs, text: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Which anchors the others' map puts at an obtuse angle to their own row, around the mean: bool [n].
-
-    Args:
-        material: of the method.
-        text: int64 [n], places of the anchors to look at, on which the map is fitted.
-
-    Raises:
-        InputError: a table has too few rows, or there is no anchor.
-    """
-    anchors = material.anchors
-    donor = material.donor[torch.from_numpy(anchors.target_ids[text])]
-    rows = material.source_table[torch.from_numpy(anchors.source_ids[text])]
-
-    def run(device: torch.device) -> Tensor:
-        here, true = donor.to(device), rows.to(device).double()
-        made = affine_map.fit(here, ridge=_RIDGE).left_out(here, true)
-        return (centred_cosines(made, true, true.mean(dim=0)) < 0).cpu()
-
-    # Beside the fit the two tables, both domains, and the rows of `left_out` and of the cosines in float64.
-    needed = affine_map.memory_needed(*donor.shape) + 3 * 8 * donor.numel() + 6 * 8 * rows.numel()
-    return material.placement.run(_STEP, run, needed=needed).numpy()
 
 
 def centred_cosines(made: Tensor, true: Tensor, centre: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from salt_ext.errors import InputError
-from salt_ext.plan import Draw, HeadBias, LowRank, Norms, Provenance, TransferPlan
+from salt_ext.plan import Draw, LowRank, Norms, Provenance, TransferPlan
 from salt_ext.vocab import Anchors, Vocabulary
 
 # Anchors whose row is part of the protocol, or the user's word: no method makes them anew.
@@ -32,10 +32,6 @@ class Combinations:
         low_rank: a dense term, see `LowRank`; its rows are among `target_ids`.
         norms: how the rows are scaled.
         norm_anchors: int64, ascending, target ids of the anchors whose norms tell how; None for all that are copied.
-        norm_groups: int64 [target.size], the number of each token's script, where norms go by script.
-        head_scale: what they are multiplied with in an untied head.
-        head_bias: where their entries in the head's bias come from.
-        log_counts: float32 [target.size], ln(1 + occurrences in a text), where norms or bias go by frequency.
         fallback: what becomes of new tokens that the method does not make: SAMPLED or AVERAGED.
         draw: what SAMPLED rows are drawn from.
         facts: what the report shall tell of the method's own choices; JSON values.
@@ -51,10 +47,6 @@ class Combinations:
     low_rank: LowRank | None = None
     norms: Norms = Norms.KEPT
     norm_anchors: npt.NDArray[np.int64] | None = None
-    norm_groups: npt.NDArray[np.int64] | None = None
-    head_scale: float = 1.0
-    head_bias: HeadBias = HeadBias.WEIGHTS
-    log_counts: npt.NDArray[np.float32] | None = None
     fallback: Provenance = Provenance.SAMPLED
     draw: Draw = Draw.INDEPENDENT
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -126,8 +118,7 @@ def assemble_plan(
         weights = np.concatenate([np.ones(int(copied.sum()), dtype=np.float32), values])
         return torch.from_numpy(np.bincount(inverse, weights=weights, minlength=len(places)).astype(np.float32))
 
-    telling, groups = combined.norm_anchors, combined.norm_groups
-    counts, counted = np.bincount(places // source_rows, minlength=rows), combined.log_counts
+    telling, counts = combined.norm_anchors, np.bincount(places // source_rows, minlength=rows)
     return TransferPlan(
         crow_indices=torch.from_numpy(np.concatenate([[0], counts.cumsum()]).astype(np.int64)),
         col_indices=torch.from_numpy(places % source_rows),
@@ -141,10 +132,6 @@ def assemble_plan(
         low_rank=combined.low_rank,
         norms=combined.norms,
         norm_anchors=None if telling is None else torch.from_numpy(telling[provenance[telling] == Provenance.COPIED]),
-        norm_groups=None if groups is None else torch.from_numpy(np.pad(groups, (0, rows - len(groups)))),
-        head_scale=combined.head_scale,
-        head_bias=combined.head_bias,
-        log_counts=None if counted is None else torch.from_numpy(np.pad(counted, (0, rows - len(counted)))),
         draw=combined.draw,
     )
 

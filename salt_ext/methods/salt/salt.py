@@ -36,11 +36,10 @@ from salt_ext.methods.core.fallback import made_of_pieces
 from salt_ext.methods.core.inputs import MethodInfo, MethodInputs
 from salt_ext.methods.core.neighbours import SparseRows, combine_blocks, find_neighbours, nonzero_rows, with_residual
 from salt_ext.methods.core.norm_anchors import norm_parts
-from salt_ext.methods.salt.frequencies import token_counts
 from salt_ext.methods.salt.prior import PRIORS, Prior
 from salt_ext.methods.salt.similarity import SIMILARITIES, Similarity
 from salt_ext.methods.salt.supports import find_support
-from salt_ext.plan import HeadBias, LowRank, Norms
+from salt_ext.plan import LowRank, Norms
 
 # Fewer than this are a reason to warn.
 _DIMENSIONS_PER_NEIGHBOUR = 4
@@ -68,14 +67,9 @@ class Salt:
         prior: what the local fit corrects in place of the map, where it knows the token: the source tokens of the
             token's pieces ("subword"), those that it translates ("alignment"), or "none"; see `methods.prior`.
         alignment: for the latter, the table that `salt-ext align` made of the same two tokenizers.
-        norms: "kept", or new rows scaled to the norms of anchors that are trained text: all by one "factor" or each
-            "row" by its own to their mean, each to the median of its "script", or to what anchors of its "frequency"
-            have.
-        head_scale: what the new rows of an untied head are multiplied with besides.
-        head_bias: where a head has a bias, new tokens' are made by the same "weights", or by "frequency".
-        text_sample: a text in the new language, a document a line, whose tokens are counted for "frequency".
-        drop_anchors: which anchors are copied but explain no others: "undertrained" ones, "false-friends", which are
-            spelt alike but mean something else, "both", or "none"; see `anchor_filters`.
+        norms: "kept", or all new rows scaled by one "factor", to the mean norm of anchors that are trained text.
+        drop_anchors: which anchors are copied but explain no others: "undertrained" ones or "none"; see
+            `anchor_filters`.
 
     Raises:
         InputError: a number is not finite or out of range, a word is none of those above, or a file that an option
@@ -101,14 +95,10 @@ class Salt:
     prior: str = "none"
     alignment: Path | None = None
     norms: str = Norms.KEPT.value
-    head_scale: float = 1.0
-    head_bias: str = HeadBias.WEIGHTS.value
-    text_sample: Path | None = None
     drop_anchors: str = "none"
 
     def __post_init__(self) -> None:
         check_positive("temperature", self.temperature)
-        check_positive("head_scale", self.head_scale)
         for name in ("rcond", "ridge", "global_ridge"):
             if (value := getattr(self, name)) is not None:
                 check_not_negative(name, value)
@@ -116,7 +106,6 @@ class Salt:
             "similarity": SIMILARITIES,
             "prior": PRIORS,
             "norms": [kind.value for kind in Norms],
-            "head_bias": [kind.value for kind in HeadBias],
             "drop_anchors": ANCHOR_FILTERS,
         }
         for name, known in words.items():
@@ -135,20 +124,13 @@ class Salt:
             InputError: a table has too few rows, too few anchors can serve, or a file cannot be used.
         """
         facts = dict[str, Any]()
-        prior, log_counts = Prior.of(material, self.prior, self.alignment), None
-        if self.text_sample is not None:
-            counts = token_counts(material, self.text_sample)
-            facts["tokens_of_text_sample"] = int(counts.sum())
-            log_counts = np.log1p(counts).astype(np.float32)
+        prior = Prior.of(material, self.prior, self.alignment)
         if self.drop_anchors != "none":
             material, facts["dropped_anchors"] = filter_anchors(material, self.drop_anchors)
         scaled = norm_parts(material, self.norms)
         combined = replace(
             self.rows_of(material, prior),
             **scaled,
-            head_scale=self.head_scale,
-            head_bias=HeadBias(self.head_bias),
-            log_counts=log_counts,
             facts=facts,
         )
         # By the paper what has no vector is drawn at random.
@@ -233,7 +215,7 @@ class Salt:
         return material.placement.run("global map", fit, needed=needed), anchors.source_ids[usable]
 
     def _check_files(self) -> None:
-        aligned, counted = self.prior == "alignment", Norms.FREQUENCY.value in (self.norms, self.head_bias)
+        aligned = self.prior == "alignment"
         if aligned and self.alignment is None:
             raise InputError(
                 "prior is 'alignment', which needs one of the two tokenizers: make it with salt-ext align and pass it "
@@ -243,13 +225,8 @@ class Salt:
             raise InputError(
                 f"an alignment is given, but prior is {self.prior!r}: pass --set prior=alignment to use it"
             )
-        if counted and self.text_sample is None:
-            raise InputError("norms or head_bias go by frequency, which needs a text: pass --set text_sample=FILE")
-        if self.text_sample is not None and not counted:
-            raise InputError("text_sample is given, but neither norms nor head_bias is 'frequency'")
-        for name in ("alignment", "text_sample"):
-            if (file := getattr(self, name)) is not None:
-                require_file(Path(file), name)
+        if self.alignment is not None:
+            require_file(Path(self.alignment), "alignment")
 
     def _warnings(self, combined: Combinations, material: MethodInputs) -> tuple[str, ...]:
         """The fewer dimensions remain for each neighbour, the more of the fit is noise.

@@ -46,9 +46,8 @@ class SaltPlus:
     Attributes:
         ridge: this times the mean of the diagonal of A'A is lambda, at least 0.
         pieces: what the weights of a token's pieces go by, see `piece_weights`; which is best goes by the language.
-        norms: "kept", or new rows scaled to the norms of anchors that are trained text: all by one "factor", or each
-            by its own to their mean ("row") or to the median of its "script".
-        drop_anchors: which anchors are copied but explain no others, see `anchor_quality`.
+        norms: "kept", or all new rows scaled by one "factor", to the mean norm of anchors that are trained text.
+        drop_anchors: which anchors are copied but explain no others, see `anchor_filters`.
 
     Raises:
         InputError: the ridge is out of range, or a word is none of the choices.
@@ -70,7 +69,7 @@ class SaltPlus:
     def __post_init__(self) -> None:
         check_not_negative("ridge", self.ridge)
         check_choice("pieces", self.pieces, get_args(Kind))
-        check_choice("norms", self.norms, tuple(kind.value for kind in Norms if kind is not Norms.FREQUENCY))
+        check_choice("norms", self.norms, tuple(kind.value for kind in Norms))
         check_choice("drop_anchors", self.drop_anchors, ANCHOR_FILTERS)
 
     def combine(self, material: MethodInputs) -> Combinations:
