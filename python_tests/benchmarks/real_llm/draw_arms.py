@@ -59,7 +59,8 @@ def main() -> None:
         axes.grid(axis="x", color="#e5e5e5")
     figure.suptitle("pale: before training, dark: after an equal short training", fontsize=8)
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "arms"}):  # the same file each time, and small
-        figure.savefig(chosen.output, dpi=110, metadata={"Date": None})
+        metadata = {"Date": None} if chosen.output.suffix == ".svg" else None
+        figure.savefig(chosen.output, dpi=110, metadata=metadata)
 
 
 if __name__ == "__main__":
