@@ -5,11 +5,11 @@
 #include <optional>
 #include <tuple>
 
+#include "coarse_candidates.h"
 #include "directions.h"
 #include "pair_scores.h"
 #include "parallel.h"
 #include "tiles.h"
-#include "topk_coarse.h"
 #include "topk_row.h"
 
 namespace salt {
@@ -30,7 +30,9 @@ class TopkBlock {
         rows_(kQueryBlock),
         cuts_(kQueryBlock) {
     if (coarse != nullptr) {
-      coarse_.emplace(kernels, *coarse, k, keys.matrix.cols);
+      // What is bounded are the scores of TileEngine<float>, ties and all.
+      coarse_.emplace(kernels, *coarse, float_slack(keys.matrix.cols), TopkCut(k),
+                      CrowdLimit{2 * static_cast<size_t>(k), false});
     }
   }
 
@@ -91,7 +93,7 @@ class TopkBlock {
   const Directions& queries_;
   const Directions& keys_;
   const int64_t k_;
-  std::optional<CoarseTopk> coarse_;
+  std::optional<CoarseCandidates<TopkCut>> coarse_;
   TileEngine<T> engine_;
   PairScores pairs_;
   std::vector<TopkRow<T>> rows_;

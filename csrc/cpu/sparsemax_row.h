@@ -7,7 +7,7 @@
 // Which anchors support a token must not hang on rounding: the regression that follows jumps where a key comes or goes.
 // So float32 scores only pre-select. A computed score and the tau of computed scores are each within `score_error` of
 // the exact ones, hence whatever lies more than twice that below tau is out; the few survivors are scored again in
-// float64. Where the CPU multiplies bytes, bounds of the scores pre-select instead (sparsemax_coarse.h), and float32
+// float64. Where the CPU multiplies bytes, bounds of the scores pre-select instead (coarse_candidates.h), and float32
 // only where they are too wide. Both let everything above tau - kSame through, so the result does not tell them apart.
 #pragma once
 
@@ -19,7 +19,7 @@
 #include <utility>
 #include <vector>
 
-#include "sparsemax_coarse.h"
+#include "coarse_candidates.h"
 #include "sparsemax_threshold.h"
 #include "tiles.h"
 
@@ -106,7 +106,7 @@ class SparsemaxBlock {
         rows_(kQueryBlock),
         cuts_(kQueryBlock) {
     if (coarse != nullptr) {
-      coarse_.emplace(kernels, *coarse, temperature, kSame + kCoarseSlack);
+      coarse_.emplace(kernels, *coarse, kSame + kCoarseSlack, SparsemaxCut(kernels, temperature), CrowdLimit{0, true});
     }
   }
 
@@ -256,7 +256,7 @@ class SparsemaxBlock {
   const Directions& keys_;
   const double temperature_;
   const double error_;
-  std::optional<CoarseSparsemax> coarse_;
+  std::optional<CoarseCandidates<SparsemaxCut>> coarse_;
   TileEngine<T> engine_;
   std::vector<SparsemaxCandidates<T>> rows_;
   std::vector<int64_t> left_;  // the rows without bounds

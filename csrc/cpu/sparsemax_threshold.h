@@ -34,4 +34,19 @@ double sparsemax_threshold(const Kernels& kernels, const T* scores, size_t size,
   }
 }
 
+// The cut of CoarseCandidates for the support of sparsemax. tau grows with every score and with every key that is
+// added: that of lower bounds of some of the scores never exceeds the true one.
+class SparsemaxCut {
+ public:
+  SparsemaxCut(const Kernels& kernels, double temperature) : kernels_(kernels), temperature_(temperature) {}
+
+  double operator()(const double* lower, size_t size, double before) const {
+    return sparsemax_threshold(kernels_, lower, size, temperature_, before);
+  }
+
+ private:
+  const Kernels& kernels_;
+  const double temperature_;
+};
+
 }  // namespace salt

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <vector>
 
@@ -51,6 +53,27 @@ class TopkRow {
   }
 
   std::vector<Entry> entries_;
+};
+
+// The cut of CoarseCandidates for the k best: the k-th highest of lower bounds of some scores never exceeds the k-th
+// highest score. An upper bound that equals it still matters, since ties go by column.
+class TopkCut {
+ public:
+  explicit TopkCut(int64_t k) : k_(static_cast<size_t>(k)) {}
+
+  double operator()(const double* lower, size_t size, double before) {
+    if (size <= k_) {
+      return before;
+    }
+    scratch_.assign(lower, lower + size);
+    const auto kth = scratch_.begin() + static_cast<int64_t>(k_) - 1;
+    std::nth_element(scratch_.begin(), kth, scratch_.end(), std::greater<>());
+    return std::nextafter(*kth, -std::numeric_limits<double>::infinity());
+  }
+
+ private:
+  const size_t k_;
+  std::vector<double> scratch_;
 };
 
 }  // namespace salt

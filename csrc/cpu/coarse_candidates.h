@@ -1,37 +1,44 @@
-// Which keys may belong to the sparsemax support of each query of a block, by bounds of their scores (coarse.h).
-//
-// tau grows with every score and with every key that is added. So tau of lower bounds of some of the scores never
-// exceeds the true tau, and a key whose upper bound does not exceed that is out: its score does not exceed tau.
+// Which keys may matter to each query of a block, by bounds of their scores (coarse.h): lower bounds of the scores seen
+// so far prove a cut, and a key whose upper bound does not exceed it is out.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "coarse.h"
-#include "sparsemax_threshold.h"
 
 namespace salt {
 
-// One per thread.
-class CoarseSparsemax {
+// How many candidates of a row cost more than they save: time hangs on it, results do not.
+struct CrowdLimit {
+  size_t usual;  // no row is crowded for having so many
+  bool of_all;   // all rows together must have many, too: survivors that are scored together make a few crowds cheap
+};
+
+// `Cut` says what an upper bound must exceed to matter: cut(lower bounds, how many, the cut before). It never exceeds
+// what it would be for all keys' own scores. One per thread.
+template <class Cut>
+class CoarseCandidates {
  public:
-  CoarseSparsemax(const Kernels& kernels, const CoarseKeys& keys, double temperature, double slack)
-      : kernels_(kernels),
-        keys_(keys),
-        temperature_(temperature),
+  CoarseCandidates(const Kernels& kernels, const CoarseKeys& keys, double slack, Cut cut, CrowdLimit limit)
+      : keys_(keys),
+        cut_(std::move(cut)),
         engine_(kernels, keys, slack),
         rows_(kQueryBlock),
         cuts_(kQueryBlock),
-        crowd_(std::max(kSmallCrowd, static_cast<size_t>(keys.size() / 32))) {}
+        limit_(limit),
+        first_prune_(std::max(kFirstPrune, limit.usual)),
+        crowd_(limit.usual + std::max(kSmallCrowd, static_cast<size_t>(keys.size() / 32))) {}
 
   void run(const Directions& queries, int64_t begin, int64_t count) {
     engine_.pack(queries, begin, count);
     count_ = count;
     kept_ = 0;
     for (Row& row : rows_) {
-      row.reset();
+      row.reset(first_prune_);
     }
     std::fill(cuts_.begin(), cuts_.end(), -std::numeric_limits<double>::infinity());
     engine_.run(cuts_.data(), false, [&](const Tile<int32_t>& tile, int64_t index) {
@@ -46,7 +53,7 @@ class CoarseSparsemax {
   // Whether query i is bounded too loosely for this to pay: its survivors are not known.
   bool gave_up(int64_t i) const { return rows_[static_cast<size_t>(i)].crowded; }
 
-  // The keys of query i that may belong to its support, ascending. Once per row.
+  // The keys of query i that may matter, ascending. Once per row.
   void survivors(int64_t i, std::vector<int64_t>& columns) {
     Row& row = rows_[static_cast<size_t>(i)];
     prune(row);
@@ -62,10 +69,10 @@ class CoarseSparsemax {
   static constexpr size_t kSmallCrowd = 256;
 
   struct Row {
-    void reset() {
+    void reset(size_t first_prune) {
       size = 0;
-      tau = -std::numeric_limits<double>::infinity();
-      prune_at = kFirstPrune;
+      cut = -std::numeric_limits<double>::infinity();
+      prune_at = first_prune;
       kept = 0;
       crowded = false;
     }
@@ -82,7 +89,7 @@ class CoarseSparsemax {
     std::vector<int32_t> places;
     std::vector<double> lower;
     std::vector<double> upper;
-    double tau = -std::numeric_limits<double>::infinity();
+    double cut = -std::numeric_limits<double>::infinity();
     size_t prune_at = kFirstPrune;
     size_t kept = 0;  // when it was pruned last
     bool crowded = false;
@@ -104,37 +111,38 @@ class CoarseSparsemax {
     }
     kept_ -= row.kept;
     prune(row);
-    row.prune_at = std::max(kFirstPrune, 2 * row.size);
+    row.prune_at = std::max(first_prune_, 2 * row.size);
     row.kept = row.size;
     kept_ += row.kept;
-    row.crowded = row.size > crowd_ && 2 * kept_ > crowd_ * static_cast<size_t>(count_);
-    cuts_[static_cast<size_t>(i)] = row.crowded ? std::numeric_limits<double>::infinity() : row.tau;
+    row.crowded = row.size > crowd_ && (!limit_.of_all || 2 * kept_ > crowd_ * static_cast<size_t>(count_));
+    cuts_[static_cast<size_t>(i)] = row.crowded ? std::numeric_limits<double>::infinity() : row.cut;
   }
 
   void prune(Row& row) {
     if (row.size == 0) {
       return;
     }
-    row.tau = sparsemax_threshold(kernels_, row.lower.data(), row.size, temperature_, row.tau);
+    row.cut = cut_(row.lower.data(), row.size, row.cut);
     size_t kept = 0;
     for (size_t j = 0; j < row.size; ++j) {
       row.places[kept] = row.places[j];
       row.lower[kept] = row.lower[j];
       row.upper[kept] = row.upper[j];
-      kept += row.upper[j] > row.tau;
+      kept += row.upper[j] > row.cut;
     }
     row.size = kept;
   }
 
-  const Kernels& kernels_;
   const CoarseKeys& keys_;
-  const double temperature_;
+  Cut cut_;
   CoarseEngine engine_;
   std::vector<Row> rows_;
   std::vector<double> cuts_;  // what an upper bound must exceed, per row
-  const size_t crowd_;        // more candidates of a row than this cost more than they save, unless few rows have them
-  int64_t count_ = 0;         // rows of the block
-  size_t kept_ = 0;           // by all of them
+  const CrowdLimit limit_;
+  const size_t first_prune_;
+  const size_t crowd_;  // candidates of a row
+  int64_t count_ = 0;   // rows of the block
+  size_t kept_ = 0;     // by all of them
 };
 
 }  // namespace salt
