@@ -1,6 +1,5 @@
 #include "csr_indices.h"
 
-#include "../common/check.h"
 #include "parallel.h"
 
 namespace salt {
@@ -20,7 +19,8 @@ bool row_is_canonical(const CsrView& csr, int64_t row) {
 
 }  // namespace
 
-void check_csr_indices(const CsrView& csr) {
+PackedCsr checked_csr(const Tensor& crow_indices, const Tensor& col_indices, int64_t columns) {
+  PackedCsr csr(crow_indices, col_indices, columns);
   SALT_CHECK(csr.crow[0] == 0, "crow_indices: found ", csr.crow[0], " at the start, expected 0");
   SALT_CHECK(csr.crow[csr.rows] == csr.nnz, "crow_indices: found ", csr.crow[csr.rows], " at the end, expected ",
              csr.nnz, " (the length of col_indices)");
@@ -37,6 +37,7 @@ void check_csr_indices(const CsrView& csr) {
   SALT_CHECK(bad_row.value() >= csr.rows, "col_indices: found columns of row ", bad_row.value(),
              " that are out of order, repeated or out of range, expected strictly ascending columns in 0..",
              csr.cols - 1);
+  return csr;
 }
 
 }  // namespace salt

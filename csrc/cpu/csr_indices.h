@@ -2,11 +2,12 @@
 // row ascend strictly and lie in 0 .. cols - 1. Kernels trust indices, so this runs before every one of them.
 #pragma once
 
-#include "../common/views.h"
+#include "../ops/tensors.h"
 
 namespace salt {
 
-// Throws an input error that names crow_indices or col_indices and the first row that breaks the rule.
-void check_csr_indices(const CsrView& csr);
+// The CSR matrix of an op's arguments, whose shapes are checked already. Throws an input error that names crow_indices
+// or col_indices and the first row that breaks the rule.
+PackedCsr checked_csr(const Tensor& crow_indices, const Tensor& col_indices, int64_t columns);
 
 }  // namespace salt

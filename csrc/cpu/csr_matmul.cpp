@@ -33,13 +33,10 @@ void matmul(const CsrView& csr, const Tensor& values, const MatrixView& dense, s
 
 Tensor csr_matmul_cpu(const Tensor& crow, const Tensor& col, const Tensor& values, const Tensor& dense) {
   validate_csr_matmul(crow, col, values, dense);
-  const Tensor crow_dense = packed(crow);
-  const Tensor col_dense = packed(col);
   const Tensor value_dense = packed(values);
   const Tensor dense_rows = with_dense_rows(dense);
   const MatrixView dense_view = view_of(dense_rows, "dense");
-  const CsrView csr = view_of_csr(crow_dense, col_dense, dense.size(0));
-  check_csr_indices(csr);
+  const PackedCsr csr = checked_csr(crow, col, dense.size(0));
   Tensor out = new_tensor(dense, {csr.rows, dense.size(1)});
   std::byte* data = static_cast<std::byte*>(out.mutable_data_ptr());
   if (dense_view.dtype == DType::kFloat64 || dtype_of(values, "values") == DType::kFloat64) {
@@ -52,14 +49,11 @@ Tensor csr_matmul_cpu(const Tensor& crow, const Tensor& col, const Tensor& value
 
 Tensor csr_sampled_matmul_cpu(const Tensor& crow, const Tensor& col, const Tensor& lhs, const Tensor& rhs) {
   validate_csr_sampled_matmul(crow, col, lhs, rhs);
-  const Tensor crow_dense = packed(crow);
-  const Tensor col_dense = packed(col);
   const Tensor lhs_rows = with_dense_rows(lhs);
   const Tensor rhs_rows = with_dense_rows(rhs);
   const MatrixView lhs_view = view_of(lhs_rows, "lhs");
   const MatrixView rhs_view = view_of(rhs_rows, "rhs");
-  const CsrView csr = view_of_csr(crow_dense, col_dense, rhs.size(0));
-  check_csr_indices(csr);
+  const PackedCsr csr = checked_csr(crow, col, rhs.size(0));
   const bool wide = lhs_view.dtype == DType::kFloat64;
   Tensor values = new_tensor(lhs, {csr.nnz}, wide ? ScalarType::Double : ScalarType::Float);
   void* data = values.mutable_data_ptr();

@@ -52,14 +52,11 @@ Tensor lstsq_weights_cpu(const Tensor& crow, const Tensor& col, const Tensor& qu
                          const std::optional<Tensor>& sample_weights, double ridge, bool intercept,
                          std::optional<double> rcond) {
   validate_lstsq_weights(crow, col, queries, anchors, sample_weights, ridge, rcond);
-  const Tensor crow_dense = packed(crow);
-  const Tensor col_dense = packed(col);
   const Tensor query_rows = with_dense_rows(queries);
   const Tensor anchor_rows = with_dense_rows(anchors);
   const MatrixView query_view = view_of(query_rows, "queries");
   const MatrixView anchor_view = view_of(anchor_rows, "anchors");
-  const CsrView csr = view_of_csr(crow_dense, col_dense, anchors.size(0));
-  check_csr_indices(csr);
+  const PackedCsr csr = checked_csr(crow, col, anchors.size(0));
   check_finite(query_view, "queries");
   check_used_rows(csr, anchor_view);
   std::vector<double> p;

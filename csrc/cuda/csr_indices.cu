@@ -40,9 +40,10 @@ __global__ void look(CsrView csr, Findings* findings) {
 
 }  // namespace
 
-void check_csr_indices(const Context& context, const CsrView& csr) {
+PackedCsr checked_csr(const Context& context, const Tensor& crow_indices, const Tensor& col_indices, int64_t columns) {
+  PackedCsr csr(crow_indices, col_indices, columns);
   if (context.capturing()) {
-    return;
+    return csr;
   }
   const Buffer<Findings> findings = context.allocate<Findings>(1);
   launch(context, start, {1, 1}, csr, findings.data());
@@ -56,6 +57,7 @@ void check_csr_indices(const Context& context, const CsrView& csr) {
   SALT_CHECK(found.columns == kNothingFound, "col_indices: found columns of row ", found.columns,
              " that are out of order, repeated or out of range, expected strictly ascending columns in 0..",
              csr.cols - 1);
+  return csr;
 }
 
 }  // namespace salt::cuda

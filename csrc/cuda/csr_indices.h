@@ -5,8 +5,8 @@
 
 namespace salt::cuda {
 
-// Raises as check_csr_indices of the CPU does. Waits for the stream once; while a CUDA graph is recorded, which forbids
-// that, nothing is checked.
-void check_csr_indices(const Context& context, const CsrView& csr);
+// As checked_csr of the CPU. Waits for the stream once; while a CUDA graph is recorded, which forbids that, nothing is
+// checked.
+PackedCsr checked_csr(const Context& context, const Tensor& crow_indices, const Tensor& col_indices, int64_t columns);
 
 }  // namespace salt::cuda

@@ -35,13 +35,10 @@ __global__ void __launch_bounds__(kThreads)
 Tensor csr_matmul(const Tensor& crow, const Tensor& col, const Tensor& values, const Tensor& dense) {
   validate_csr_matmul(crow, col, values, dense);
   const Context context(dense);
-  const Tensor crow_dense = torch::stable::contiguous(crow);
-  const Tensor col_dense = torch::stable::contiguous(col);
   const Tensor value_dense = torch::stable::contiguous(values);
   const Tensor dense_rows = with_dense_rows(dense);
   const MatrixView dense_view = view_of(dense_rows, "dense");
-  const CsrView csr = view_of_csr(crow_dense, col_dense, dense.size(0));
-  check_csr_indices(context, csr);
+  const PackedCsr csr = checked_csr(context, crow, col, dense.size(0));
   Tensor out = torch::stable::new_empty(dense, {csr.rows, dense.size(1)});
   const DType value_dtype = dtype_of(values, "values");
   const bool wide = dense_view.dtype == DType::kFloat64 || value_dtype == DType::kFloat64;
@@ -59,14 +56,11 @@ Tensor csr_matmul(const Tensor& crow, const Tensor& col, const Tensor& values, c
 Tensor csr_sampled_matmul(const Tensor& crow, const Tensor& col, const Tensor& lhs, const Tensor& rhs) {
   validate_csr_sampled_matmul(crow, col, lhs, rhs);
   const Context context(lhs);
-  const Tensor crow_dense = torch::stable::contiguous(crow);
-  const Tensor col_dense = torch::stable::contiguous(col);
   const Tensor lhs_rows = with_dense_rows(lhs);
   const Tensor rhs_rows = with_dense_rows(rhs);
   const MatrixView lhs_view = view_of(lhs_rows, "lhs");
   const MatrixView rhs_view = view_of(rhs_rows, "rhs");
-  const CsrView csr = view_of_csr(crow_dense, col_dense, rhs.size(0));
-  check_csr_indices(context, csr);
+  const PackedCsr csr = checked_csr(context, crow, col, rhs.size(0));
   const bool wide = lhs_view.dtype == DType::kFloat64;
   Tensor values = torch::stable::new_empty(lhs, {csr.nnz}, wide ? ScalarType::Double : ScalarType::Float);
   with_element(lhs_view.dtype, [&]<class Element>() {

@@ -44,14 +44,11 @@ Tensor lstsq_weights(const Tensor& crow, const Tensor& col, const Tensor& querie
                      std::optional<double> rcond) {
   validate_lstsq_weights(crow, col, queries, anchors, sample_weights, ridge, rcond);
   const Context context(queries);
-  const Tensor crow_dense = torch::stable::contiguous(crow);
-  const Tensor col_dense = torch::stable::contiguous(col);
   const Tensor query_rows = with_dense_rows(queries);
   const Tensor anchor_rows = with_dense_rows(anchors);
   const MatrixView query_view = view_of(query_rows, "queries");
   const MatrixView anchor_view = view_of(anchor_rows, "anchors");
-  const CsrView csr = view_of_csr(crow_dense, col_dense, anchors.size(0));
-  check_csr_indices(context, csr);
+  const PackedCsr csr = checked_csr(context, crow, col, anchors.size(0));
   check_finite(context, query_view, "queries");
   Buffer<double> p;
   if (sample_weights) {

@@ -20,17 +20,14 @@ namespace salt {
 inline void validate_csr_matmul(const Tensor& crow, const Tensor& col, const Tensor& values, const Tensor& dense) {
   check_csr(crow, col, dense, "dense");
   check_device(dense, "dense", values, "values");
-  SALT_CHECK(values.dim() == 1 && values.size(0) == col.size(0), "values: found another shape, expected [", col.size(0),
-             "] as col_indices");
-  dtype_of(values, "values");
+  check_entries(values, "values", col);
   check_matrix(dense, "dense");
 }
 
 inline void validate_csr_sampled_matmul(const Tensor& crow, const Tensor& col, const Tensor& lhs, const Tensor& rhs) {
   check_csr(crow, col, rhs, "rhs");
   check_pair(lhs, "lhs", rhs, "rhs");
-  SALT_CHECK(crow.size(0) == lhs.size(0) + 1, "crow_indices: found length ", crow.size(0), ", expected ",
-             lhs.size(0) + 1, " (one more than the rows of lhs)");
+  check_csr_rows(crow, lhs, "lhs");
 }
 
 }  // namespace salt

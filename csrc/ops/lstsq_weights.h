@@ -41,12 +41,9 @@ inline void validate_lstsq_weights(const Tensor& crow, const Tensor& col, const 
                                    std::optional<double> rcond) {
   check_csr(crow, col, queries, "queries");
   check_pair(queries, "queries", anchors, "anchors");
-  SALT_CHECK(crow.size(0) == queries.size(0) + 1, "crow_indices: found length ", crow.size(0), ", expected ",
-             queries.size(0) + 1, " (one more than the rows of queries)");
+  check_csr_rows(crow, queries, "queries");
   if (sample_weights) {
-    SALT_CHECK(sample_weights->dim() == 1 && sample_weights->size(0) == col.size(0),
-               "sample_weights: found another shape, expected [", col.size(0), "] as col_indices");
-    dtype_of(*sample_weights, "sample_weights");
+    check_entries(*sample_weights, "sample_weights", col);
     check_device(queries, "queries", *sample_weights, "sample_weights");
   }
   validate_ridge_and_rcond(ridge, rcond);

@@ -73,13 +73,26 @@ inline void check_indices(const Tensor& tensor, const char* argument) {
   SALT_CHECK(tensor.scalar_type() == ScalarType::Long, argument, ": found another dtype, expected int64");
 }
 
-// Shapes of a CSR matrix on the device of `other`; what the indices say is checked by check_csr_indices.
+// Shapes of a CSR matrix on the device of `other`; what the indices say is checked by checked_csr of each backend.
 inline void check_csr(const Tensor& crow, const Tensor& col, const Tensor& other, const char* other_name) {
   check_indices(crow, "crow_indices");
   check_indices(col, "col_indices");
   check_device(other, other_name, crow, "crow_indices");
   check_device(other, other_name, col, "col_indices");
   SALT_CHECK(crow.size(0) >= 1, "crow_indices: found length 0, expected one more than the number of rows");
+}
+
+// A CSR matrix has one row for each of `matrix`.
+inline void check_csr_rows(const Tensor& crow, const Tensor& matrix, const char* matrix_name) {
+  SALT_CHECK(crow.size(0) == matrix.size(0) + 1, "crow_indices: found length ", crow.size(0), ", expected ",
+             matrix.size(0) + 1, " (one more than the rows of ", matrix_name, ")");
+}
+
+// One number for each entry of a CSR matrix.
+inline void check_entries(const Tensor& tensor, const char* argument, const Tensor& col) {
+  SALT_CHECK(tensor.dim() == 1 && tensor.size(0) == col.size(0), argument, ": found another shape, expected [",
+             col.size(0), "] as col_indices");
+  dtype_of(tensor, argument);
 }
 
 inline void check_option(bool good, const char* argument, double found, const char* expected) {
@@ -121,10 +134,22 @@ inline MatrixView view_of(const Tensor& matrix, const char* argument) {
           strided ? matrix.stride(0) : matrix.size(1)};
 }
 
-inline CsrView view_of_csr(const Tensor& crow, const Tensor& col, int64_t columns) {
-  return {static_cast<const int64_t*>(crow.const_data_ptr()), static_cast<const int64_t*>(col.const_data_ptr()),
-          crow.size(0) - 1, columns, col.size(0)};
-}
+// A CSR matrix that keeps its indices, adjacent: views of it hold as long as it does.
+class PackedCsr : public CsrView {
+ public:
+  PackedCsr(const Tensor& crow_indices, const Tensor& col_indices, int64_t columns)
+      : crow_indices_(packed(crow_indices)), col_indices_(packed(col_indices)) {
+    crow = static_cast<const int64_t*>(crow_indices_.const_data_ptr());
+    col = static_cast<const int64_t*>(col_indices_.const_data_ptr());
+    rows = crow_indices.size(0) - 1;
+    cols = columns;
+    nnz = col_indices.size(0);
+  }
+
+ private:
+  Tensor crow_indices_;
+  Tensor col_indices_;
+};
 
 inline Tensor new_indices(const Tensor& like, torch::headeronly::IntHeaderOnlyArrayRef shape) {
   return new_tensor(like, shape, ScalarType::Long);
