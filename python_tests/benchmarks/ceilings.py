@@ -2,19 +2,25 @@
 
     python python_tests/benchmarks/ceilings.py [--new 2048] [--anchors 20480] [--dimensions 300 768] [--rounds 7]
 
-The ceiling is measured by chains of multiply-adds that need no memory (csrc/cpu/simd/ceiling.inl.h), beside every
-timing and in the same process: figures are the thread's CPU time, medians over interleaved rounds, in billions of
-floating-point operations a second. torch.mm of the same shapes is there for comparison; it knows nothing of the forced
-instruction set.
+The ceiling is measured by chains of multiply-adds that need no memory (ceiling.cpp, compiled for each instruction set:
+needs a C++ compiler), beside every timing and in the same process: figures are the thread's CPU time, medians over
+interleaved rounds, in billions of floating-point operations a second. torch.mm of the same shapes is there for
+comparison; it knows nothing of the forced instruction set.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
+import os
+import platform
 import statistics
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 import torch
 from stages import arrays
@@ -23,21 +29,38 @@ from torch import Tensor
 from salt_ext import ops
 from salt_ext.ops import loader as _loader
 
-
-def _library() -> ctypes.CDLL:
-    library = ctypes.CDLL(str(_loader.find_library("libsalt_ops.so")))
-    library.salt_multiply_adds.restype = ctypes.c_int64
-    library.salt_multiply_adds.argtypes = [ctypes.c_int, ctypes.c_int64]
-    return library
-
-
-_operators = _library()
+# Of each instruction set: what the compiler may use of it, and the bytes of its vectors.
+INSTRUCTION_SETS = {
+    "portable": ("x86-64-v2", 16),
+    "avx2": ("x86-64-v3", 32),
+    "avx512": ("x86-64-v4", 64),
+    "avx512_vnni": ("x86-64-v4", 64),
+}
 
 
-def ceiling(dtype: torch.dtype, rounds: int = 4_000_000) -> float:
-    """Operations per second of this thread's CPU time, with the instruction set in use."""
+@cache
+def _chains(isa: str) -> ctypes.CDLL:
+    """ceiling.cpp, compiled for one instruction set."""
+    machine, vector_bytes = INSTRUCTION_SETS[isa]
+    command = [os.environ.get("CXX", "c++"), "-O3", "-shared", "-fPIC", f"-DVECTOR_BYTES={vector_bytes}"]
+    command += [f"-march={machine}"] if platform.machine() == "x86_64" else []
+    with tempfile.TemporaryDirectory() as folder:
+        library = f"{folder}/ceiling.so"
+        subprocess.run([*command, "-o", library, Path(__file__).with_name("ceiling.cpp")], check=True)
+        return ctypes.CDLL(library)
+
+
+def ceiling(dtype: torch.dtype, isa: str, rounds: int = 4_000_000) -> float:
+    """Operations per second of this thread's CPU time."""
+    chains = _chains(isa)
+    run, last = (
+        (chains.multiply_adds_f64, ctypes.c_double())
+        if dtype == torch.float64
+        else (chains.multiply_adds_f32, ctypes.c_float())
+    )
+    run.restype = ctypes.c_int64
     begin = time.thread_time()
-    done = _operators.salt_multiply_adds(dtype == torch.float64, rounds)
+    done = run(ctypes.c_int64(rounds), ctypes.byref(last))
     return 2.0 * done / (time.thread_time() - begin)
 
 
@@ -59,7 +82,7 @@ def measure(new: Tensor, anchors: Tensor, rounds: int) -> dict[str, float]:
     }
     rates: dict[str, list[float]] = {name: [] for name in ("ceiling", *ways)}
     for _ in range(rounds):
-        rates["ceiling"].append(ceiling(new.dtype))
+        rates["ceiling"].append(ceiling(new.dtype, _loader.cpu_isa()))
         for name, way in ways.items():
             rates[name].append(rate(operations, way))
     return {name: statistics.median(values) for name, values in rates.items()}

@@ -3,7 +3,6 @@
 // never be the copy that the linker keeps for the rest of the program.
 //
 // Requires SALT_VECTOR_BYTES, SALT_GEMM_ROWS, SALT_KERNELS and SALT_ISA.
-#include "ceiling.inl.h"
 #include "cholesky.inl.h"
 #include "combine.inl.h"
 #include "elements.inl.h"
@@ -51,8 +50,6 @@ const Kernels& SALT_KERNELS() {
       .largest = nullptr,
       .quantise = nullptr,
       .gemm_s8 = nullptr,
-      .multiply_adds_f32 = multiply_add_chains<float>,
-      .multiply_adds_f64 = multiply_add_chains<double>,
   };
   return table;
 }

@@ -112,10 +112,6 @@ struct Kernels {
   // without a mark is not written. Meanwhile as much as a panel of B at `ahead` is brought into the cache.
   void (*gemm_s8)(int64_t depth, const int8_t* a, const uint8_t* b, const int32_t* start, const int32_t* thresholds,
                   bool either_sign, int32_t* c, int64_t ldc, uint32_t* marks, int64_t ld_marks, const uint8_t* ahead);
-
-  // The core's ceiling: multiply-adds without any memory. Returns how many; `last` becomes one of the results.
-  int64_t (*multiply_adds_f32)(int64_t rounds, float* last);
-  int64_t (*multiply_adds_f64)(int64_t rounds, double* last);
 };
 
 const Kernels& kernels_portable();
