@@ -20,8 +20,7 @@ import torch
 from torch import Tensor
 
 from salt_ext import ops
-from salt_ext.ops import loader as _loader
-from salt_ext.ops import reference
+from salt_ext.ops import loader, reference
 
 FLOATS = [torch.float32, torch.float32, torch.float64, torch.float16, torch.bfloat16]
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 8e-3, torch.bfloat16: 4e-2}
@@ -287,10 +286,9 @@ def check(call: Call) -> str:
 
 
 def test_hostile_calls_are_answered_or_refused(home: str, record_property: Callable[[str, object], None]) -> None:
-    if home not in _loader.runnable_cpu_isas():
+    if home not in loader.runnable_cpu_isas():
         pytest.skip("about the CPU's kernels")
-    count = int(os.environ.get("SALT_FUZZ") or 100)
-    ends = {"compared": 0, "returned": 0, "refused": 0}
+    count, ends = int(os.environ.get("SALT_FUZZ") or 100), {"compared": 0, "returned": 0, "refused": 0}
     for number in range(count):
         call = Maker(f"{home} {number}").call()
         try:
