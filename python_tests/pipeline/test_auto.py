@@ -30,7 +30,7 @@ CANDIDATES = [
     "focus",
 ]
 # The source of these tests cuts the new language into pieces as small as Vietnamese's are for a real one.
-RULED = "salt-plus:pieces=length"
+RULED = "salt-plus:pieces=decayed"
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_without_a_text_the_rule_decides_by_what_is_there(source, donor, target_
     assert with_rows.report["choice"]["tried"] == []
     target_tokenizer.save_pretrained(tmp_path / "alone")
     alone = salt_ext.transfer(source, tmp_path / "alone", tmp_path / "b", device="cpu")
-    assert alone.report["method"]["name"] == "subword"
+    assert alone.report["choice"]["method"] == "subword:input=decayed"
     assert alone.plan.metadata["method"] == "subword"
 
 
