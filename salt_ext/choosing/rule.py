@@ -6,12 +6,12 @@ before training and after an equal short one: `python_tests/benchmarks/real_llm`
 
 from __future__ import annotations
 
-# First what the rule takes. `mean` knows nothing of a token: what is no better has failed. Beside donor rows the weights
-# of the pieces go by the language: equal ones in German and English; in Vietnamese, of whose text a source token covers
-# 1.7 bytes and not 2.7, most for the first piece. Pieces alone do best so in German (2.452 before and 2.051 after
-# training; equal ones 2.488 and 2.063), in Vietnamese (2.452 and 2.110; 2.612 and 2.186) and with a German tokenizer of
-# 50,000 tokens (2.582 and 2.020; 2.591 and 2.053); not in English, the source's own language (1.372 and 1.148; 1.327 and
-# 1.139).
+# First what the rule takes. `mean` knows nothing of a token: what is no better has failed. Beside donor rows the
+# weights of the pieces go by the language: equal ones in German and English; in Vietnamese, of whose text a source
+# token covers 1.7 bytes and not 2.7, most for the first piece. Pieces alone do best so in German (2.452 before and
+# 2.051 after training; equal ones 2.488 and 2.063), in Vietnamese (2.452 and 2.110; 2.612 and 2.186) and with a German
+# tokenizer of 50,000 tokens (2.582 and 2.020; 2.591 and 2.053); not in English, the source's own language (1.372 and
+# 1.148; 1.327 and 1.139).
 _WITH_ROWS = (
     "salt-plus",
     "mean",
