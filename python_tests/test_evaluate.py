@@ -7,8 +7,9 @@ import math
 
 import pytest
 import torch
+from factories import small_llama
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from salt_ext.errors import InputError
 from salt_ext.evaluation.text import adapt, bits_per_byte, measure, token_stream
@@ -37,15 +38,9 @@ def byte_tokenizer(*, bos: bool = True, eos: bool = False, lowercase: bool = Fal
 def tiny_model(vocabulary: int, *, dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
-        config = LlamaConfig(
-            vocab_size=vocabulary,
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            max_position_embeddings=64,
-            initializer_range=0.5,  # far from uniform, so that a token counted twice or left out shows
-        )
+        # Far from uniform, so that a token counted twice or left out shows.
+        changes = {"num_hidden_layers": 2, "max_position_embeddings": 64, "initializer_range": 0.5}
+        config = small_llama(vocabulary, **changes)
         return LlamaForCausalLM(config).to(dtype)
 
 

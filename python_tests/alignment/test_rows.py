@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from factories import make_vocabulary
 
 from salt_ext.alignment import AlignmentTable, TokenCounts
 from salt_ext.errors import InputError
 from salt_ext.methods import assemble_plan
 from salt_ext.methods.alignment_rows import trans_tokenization
-from salt_ext.vocab import Form, Vocabulary, match_vocabularies
+from salt_ext.vocab import match_vocabularies
 
-
-def vocabulary(name, tokens):
-    """Tokens as text, a space before those that begin a word; <...> are special."""
-    special = frozenset(number for number, token in enumerate(tokens) if token and token.startswith("<"))
-    forms = [None if token is None or n in special else Form.of(token.encode()) for n, token in enumerate(tokens)]
-    return Vocabulary(name, "made up", len(tokens), list(tokens), forms, {}, special, frozenset())
-
-
-SOURCE = vocabulary("source", ["<s>", " house", " dog", "s", " the", "1", "12", " ", " run", "ing", "<unk>", "!"])
+SOURCE = make_vocabulary(
+    ["<s>", " house", " dog", "s", " the", "1", "12", " ", " run", "ing", "<unk>", "!"], name="source"
+)
 OLD = {token: number for number, token in enumerate(SOURCE.tokens)}
 
 
 def rows(target, counts=(), *, pairs=None, mapped=None, **options):
     """Target token -> ({source token: weight}, origin); and the result itself."""
-    vocabulary_ = vocabulary("target", target)
+    vocabulary = make_vocabulary(target, name="target")
     new = {token: number for number, token in enumerate(target)}
     counts = counts or [(next(t for t in target if t and not t.startswith("<")), " the", 0)]
     triples = np.array([(new[t], OLD[s], count) for t, s, count in counts if count], dtype=np.int64).reshape(-1, 3)
-    table = AlignmentTable.of(TokenCounts(*np.array([[0], [0], [1]])), SOURCE, vocabulary_, name="table")
+    table = AlignmentTable.of(TokenCounts(*np.array([[0], [0], [1]])), SOURCE, vocabulary, name="table")
     table = AlignmentTable("table", TokenCounts(*triples.T), table.source, table.target)
-    anchors = match_vocabularies(SOURCE, vocabulary_, pairs=pairs, mapped=mapped)
-    made = trans_tokenization(table, anchors, SOURCE, vocabulary_, **options)
+    anchors = match_vocabularies(SOURCE, vocabulary, pairs=pairs, mapped=mapped)
+    made = trans_tokenization(table, anchors, SOURCE, vocabulary, **options)
     combined, ends = made.combined, np.cumsum(made.combined.lengths)
     found = {}
     for row, number in enumerate(combined.target_ids.tolist()):
@@ -123,11 +118,11 @@ def test_coverage_counts_every_row():
 
 
 def test_table_of_other_tokenizers():
-    target = vocabulary("target", [" Haus"])
+    target = make_vocabulary([" Haus"], name="target")
     table = AlignmentTable.of(TokenCounts(*np.array([[0], [1], [10]])), SOURCE, target, name="table")
     anchors = match_vocabularies(SOURCE, target)
     with pytest.raises(InputError, match="table is of another target tokenizer than other"):
-        trans_tokenization(table, anchors, SOURCE, vocabulary("other", [" Baum"]))
+        trans_tokenization(table, anchors, SOURCE, make_vocabulary([" Baum"], name="other"))
 
 
 def test_plan_of_all_rows():
@@ -135,7 +130,7 @@ def test_plan_of_all_rows():
     target = ["<bos>", " dog", " Haus", " Hausboot", "xyz"]
     _, made = rows(target, [(" Haus", " house", 30), (" Haus", "s", 10)], pairs={0: 0})
     plan = assemble_plan(
-        made.combined, made.anchors, vocabulary("target", target), rows=6, source_rows=SOURCE.size, seed=0
+        made.combined, made.anchors, make_vocabulary(target, name="target"), rows=6, source_rows=SOURCE.size, seed=0
     )
     dense = plan.crow_indices.new_zeros(6, SOURCE.size).double()
     dense[np.repeat(np.arange(6), plan.crow_indices.diff()), plan.col_indices] = plan.values.double()

@@ -6,18 +6,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from factories import make_vocabulary
 
 from salt_ext.alignment import AlignmentTable, TokenCounts, read_parallel, read_table, write_table
 from salt_ext.errors import InputError
-from salt_ext.vocab import Vocabulary
 
-
-def vocabulary(tokens, name):
-    return Vocabulary(name, "made up", len(tokens), tokens, [None] * len(tokens), {}, frozenset(), frozenset())
-
-
-SOURCE = vocabulary(["<s>", "Ġhouse", None, "a\tb\n"], "source")
-TARGET = vocabulary(["Haus", "\u2028", 'say "ja"'], "target")
+SOURCE = make_vocabulary(["<s>", "Ġhouse", None, "a\tb\n"], name="source")
+TARGET = make_vocabulary(["Haus", "\u2028", 'say "ja"'], name="target")
 COUNTS = TokenCounts(np.array([0, 0, 1, 2]), np.array([1, 3, 3, 0]), np.array([12, 40, 1, 10**9]))
 
 
@@ -94,15 +89,15 @@ def test_nothing_aligned():
 
 def test_other_tokenizers(table):
     table.require(SOURCE, TARGET)
-    longer = vocabulary([*TARGET.tokens, "<|im_start|>"], "longer")
+    longer = make_vocabulary([*TARGET.tokens, "<|im_start|>"], name="longer")
     table.require(SOURCE, longer)  # markers that a transfer adds stand behind the target's own tokens
     renamed = dataclasses.replace(SOURCE, name="other name")
     table.require(renamed, TARGET)
-    exchanged = vocabulary([*TARGET.tokens[1::-1], TARGET.tokens[2]], "exchanged")
+    exchanged = make_vocabulary([*TARGET.tokens[1::-1], TARGET.tokens[2]], name="exchanged")
     with pytest.raises(InputError, match=r"^table is of another target tokenizer than exchanged: .*3 tokens with hash"):
         table.require(SOURCE, exchanged)
     with pytest.raises(InputError, match="table is of another source tokenizer than shorter"):
-        table.require(vocabulary(SOURCE.tokens[:-1], "shorter"), TARGET)
+        table.require(make_vocabulary(SOURCE.tokens[:-1], name="shorter"), TARGET)
     with pytest.raises(InputError, match="another source tokenizer than target, and of the other way round"):
         table.require(TARGET, SOURCE)
 
@@ -139,7 +134,7 @@ def test_texts_that_do_not_fit(tmp_path):
 
 def test_a_target_whose_ids_changed_places(table):
     """Of a model that counts positions from its padding token's id, see `salt_ext.tokenizer.places`."""
-    after = vocabulary(["<pad>", "\u2028", 'say "ja"', "Haus", "<mask>"], "target")
+    after = make_vocabulary(["<pad>", "\u2028", 'say "ja"', "Haus", "<mask>"], name="target")
     with pytest.raises(InputError, match="another target tokenizer"):
         table.require(SOURCE, after)
     found = table.swapped(0, 3, after)

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from factories import make_anchors, make_vocabulary, words
 
 from salt_ext.comparison.heldout import FOLDS, choose_folds, held_out_score, score_rows
 from salt_ext.comparison.method_spec import MethodSpec
@@ -19,33 +20,8 @@ from salt_ext.methods.controls.random import Random
 from salt_ext.methods.focus import Focus
 from salt_ext.methods.salt.salt import Salt
 from salt_ext.plan import Provenance
-from salt_ext.vocab import Anchors, Form, Vocabulary
 
 SIZE, SHARED, WIDTH = 500, 400, 12
-
-
-def vocabulary(size: int) -> Vocabulary:
-    tokens = [f"t{number}" for number in range(size)]
-    return Vocabulary(
-        name="made up",
-        kind="made up",
-        size=size,
-        tokens=list(tokens),
-        forms=[Form(token.encode(), True) for token in tokens],
-        roles={},
-        special_ids=frozenset(),
-        byte_ids=frozenset(),
-    )
-
-
-def anchors(sources: list[int], kinds: list[str] | None = None) -> Anchors:
-    """Target id n is source id sources[n]."""
-    return Anchors(
-        source_ids=np.array(sources, dtype=np.int64),
-        target_ids=np.arange(len(sources), dtype=np.int64),
-        kinds=np.array(kinds or ["exact"] * len(sources), dtype=np.str_),
-        collisions={},
-    )
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +37,9 @@ def world() -> MethodInputs:
     donor = source[partners] @ noise(WIDTH, 2 * WIDTH) + 0.1 * noise(SIZE, 2 * WIDTH)
     vectors = (source - 3)[partners] @ noise(WIDTH, 8) + 0.1 * noise(SIZE, 8)
     return MethodInputs(
-        source=vocabulary(SIZE),
-        target=vocabulary(SIZE),
-        anchors=anchors(partners[:SHARED].tolist()),
+        source=make_vocabulary(words(SIZE)),
+        target=make_vocabulary(words(SIZE)),
+        anchors=make_anchors(dict(enumerate(partners[:SHARED].tolist()))),
         read_donor=lambda: donor,
         read_auxiliary=lambda: vectors,
         read_source=lambda: source,
@@ -131,7 +107,7 @@ def test_true_rows_are_perfect_and_the_centre_is_a_tie():
 
 
 def test_folds_are_disjoint_seeded_and_of_text_only():
-    shared = anchors(list(range(2000)), ["exact", "byte"] * 1000)
+    shared = make_anchors({n: (n, "byte" if n % 2 else "exact") for n in range(2000)})
     text = np.isin(shared.kinds, ("exact",))
     folds = choose_folds(shared, text, seed=3)
     assert [len(fold) for fold in folds] == [300] * FOLDS
@@ -140,12 +116,12 @@ def test_folds_are_disjoint_seeded_and_of_text_only():
     assert (joined % 2 == 0).all()
     assert all((a == b).all() for a, b in zip(folds, choose_folds(shared, text, seed=3), strict=True))
     assert any((a != b).any() for a, b in zip(folds, choose_folds(shared, text, seed=4), strict=True))
-    few = anchors(list(range(10)))
+    few = make_anchors({n: n for n in range(10)})
     assert [len(fold) for fold in choose_folds(few, few.kinds == "exact", seed=0)] == [3, 3, 3]
 
 
 def test_too_few_anchors():
-    few = anchors(list(range(5)))
+    few = make_anchors({n: n for n in range(5)})
     with pytest.raises(InputError, match="share 5 text tokens, expected at least 6"):
         choose_folds(few, few.kinds == "exact", seed=0)
 
@@ -153,7 +129,7 @@ def test_too_few_anchors():
 def test_the_method_never_sees_what_is_left_out(world):
     """Nor a twin of it: a source token that serves two target tokens goes with both."""
     sources = world.anchors.source_ids[:300].tolist()
-    doubled = replace(world, anchors=anchors(sources + sources[::3]))
+    doubled = replace(world, anchors=make_anchors(dict(enumerate(sources + sources[::3]))))
     spy = Spy([])
     held_out_score(MethodSpec("spy", spy), doubled)
     folds = choose_folds(doubled.anchors, doubled.text_anchors, seed=0)
@@ -189,6 +165,6 @@ def test_a_broken_method_is_the_worst_of_the_informed(world):
 
 
 def test_what_a_method_lacks_is_told_with_its_name(world):
-    lone = replace(world, anchors=anchors([1]))
+    lone = replace(world, anchors=make_anchors({0: 1}))
     with pytest.raises(InputError, match=r"^method salt:ridge=1: .* SALT needs at least 2"):
         MethodSpec("salt:ridge=1", Salt(ridge=1)).plan(lone, rows=SIZE)

@@ -10,39 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from factories import make_anchors, make_vocabulary
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from salt_ext.methods import Combinations, MethodInputs, assemble_plan
 from salt_ext.methods.salt.prior import Prior
-from salt_ext.vocab import Anchors, Form, Vocabulary, match_vocabularies
+from salt_ext.vocab import Vocabulary, match_vocabularies
 
 Array = npt.NDArray[Any]
-
-
-def make_vocabulary(words: list[str | None]) -> Vocabulary:
-    """Every word is a token that begins a word; None is a special token."""
-    return Vocabulary(
-        name="made up",
-        kind="made up",
-        size=len(words),
-        tokens=[word or f"<{number}>" for number, word in enumerate(words)],
-        forms=[None if word is None else Form(word.encode(), True) for word in words],
-        roles={},
-        special_ids=frozenset(number for number, word in enumerate(words) if word is None),
-        byte_ids=frozenset(),
-    )
-
-
-def make_anchors(pairs: dict[int, tuple[int, str]]) -> Anchors:
-    """Target id -> (source id, kind)."""
-    ordered = sorted(pairs.items())
-    return Anchors(
-        source_ids=np.array([source for _, (source, _) in ordered], dtype=np.int64),
-        target_ids=np.array([target for target, _ in ordered], dtype=np.int64),
-        kinds=np.array([kind for _, (_, kind) in ordered], dtype=np.str_),
-        collisions={},
-    )
 
 
 class World:
@@ -58,10 +34,10 @@ class World:
         self.aux = generator.normal(size=(size, aux)).astype(np.float32)
         self.donor = generator.normal(size=(size, donor)).astype(np.float32)
         self.table = generator.normal(size=(1 + 2 * anchors, source)).astype(np.float32)
-        self.source = make_vocabulary([None, *(f"s{n}" for n in range(2 * anchors))])
-        self.target = make_vocabulary([None, *(f"t{n}" for n in range(anchors + new))])
+        self.source = make_vocabulary(["<s>", *(f" s{n}" for n in range(2 * anchors))])
+        self.target = make_vocabulary(["<s>", *(f" t{n}" for n in range(anchors + new))])
         self.source_ids = 2 * anchors - np.arange(anchors)
-        pairs = {0: (0, "special")} | {1 + n: (int(self.source_ids[n]), "exact") for n in range(anchors)}
+        pairs = {0: (0, "special")} | {1 + n: int(self.source_ids[n]) for n in range(anchors)}
         self.pairs = make_anchors(pairs)
 
     keys = property(lambda self: slice(1, 1 + self.anchors))

@@ -7,30 +7,18 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from factories import make_anchors, make_vocabulary, words
+from oracles import sparsemax
 
 from salt_ext.errors import InputError
 from salt_ext.methods import Combinations, MethodInputs, assemble_plan, make_method
 from salt_ext.methods.salt.salt import Salt
 from salt_ext.plan import Norms, Provenance
-from salt_ext.vocab import Anchors, Form, Vocabulary
 
 TARGET, SOURCE, ANCHORS = 60, 50, 40
 NO_VECTOR, NO_ROW = 45, 46  # new tokens
 ANCHOR_WITHOUT_VECTOR, BYTE_ANCHOR = 7, 3
 TEXT = [n for n in range(ANCHORS) if n != BYTE_ANCHOR]
-
-
-def vocabulary(size: int) -> Vocabulary:
-    return Vocabulary(
-        name="made up",
-        kind="made up",
-        size=size,
-        tokens=[f"t{n}" for n in range(size)],
-        forms=[Form(f"t{n}".encode(), True) for n in range(size)],
-        roles={},
-        special_ids=frozenset(),
-        byte_ids=frozenset(),
-    )
 
 
 class World:
@@ -43,15 +31,13 @@ class World:
         self.auxiliary[[NO_VECTOR, ANCHOR_WITHOUT_VECTOR]] = 0
         self.donor[NO_ROW] = 0
         self.source = generator.normal(-0.2, 1, (SOURCE, 9)).astype(np.float32).astype(np.float64)
-        kinds = np.array(["exact"] * anchors)
-        kinds[BYTE_ANCHOR] = "byte"
-        targets = np.arange(anchors)
-        self.anchors = Anchors(source_ids=SOURCE - 1 - targets, target_ids=targets, kinds=kinds, collisions={})
+        kinds = {BYTE_ANCHOR: "byte"}
+        self.anchors = make_anchors({n: (SOURCE - 1 - n, kinds.get(n, "exact")) for n in range(anchors)})
 
     def material(self) -> MethodInputs:
         return MethodInputs(
-            source=vocabulary(SOURCE),
-            target=vocabulary(TARGET),
+            source=make_vocabulary(words(SOURCE)),
+            target=make_vocabulary(words(TARGET)),
             anchors=self.anchors,
             read_donor=lambda: torch.from_numpy(self.donor).float(),
             read_auxiliary=lambda: torch.from_numpy(self.auxiliary).float(),
@@ -60,7 +46,7 @@ class World:
 
     def rows(self, combined: Combinations) -> np.ndarray:
         """The new table that the plan makes of the source's, in float64."""
-        target = vocabulary(TARGET)
+        target = make_vocabulary(words(TARGET))
         plan = assemble_plan(combined, self.anchors, target, rows=TARGET, source_rows=SOURCE, seed=0)
         return plan.apply(torch.from_numpy(self.source)).numpy()
 
@@ -71,15 +57,6 @@ class World:
 def unit(rows: np.ndarray) -> np.ndarray:
     norms = np.linalg.norm(rows, axis=-1, keepdims=True)
     return rows / np.where(norms > 0, norms, 1)
-
-
-def sparsemax(scores: np.ndarray) -> np.ndarray:
-    """Projection onto the simplex, by bisection of its threshold."""
-    low, high = scores.min() - 1, scores.max()
-    for _ in range(200):
-        middle = (low + high) / 2
-        low, high = (middle, high) if np.maximum(scores - middle, 0).sum() > 1 else (low, middle)
-    return np.maximum(scores - high, 0)
 
 
 def neighbours(world: World, token: int, option: Salt) -> tuple[list[int], np.ndarray]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from factories import make_anchors, make_vocabulary, words
 
 from salt_ext.errors import InputError
 from salt_ext.methods import MethodInputs
@@ -14,25 +15,7 @@ from salt_ext.methods.core import affine_map
 from salt_ext.methods.core.anchor_filters import centred_cosines, filter_anchors, undertrained
 from salt_ext.methods.salt.salt import Salt
 from salt_ext.methods.salt.supports import find_support
-from salt_ext.vocab import Anchors, Form, Vocabulary
-
-
-def vocabulary(written: list[bytes | None]) -> Vocabulary:
-    """None is an id without a token."""
-    return Vocabulary(
-        name="made up",
-        kind="made up",
-        size=len(written),
-        tokens=[None if form is None else repr(form) for form in written],
-        forms=[None if form is None else Form.of(form) for form in written],
-        roles={},
-        special_ids=frozenset(),
-        byte_ids=frozenset(),
-    )
-
-
-def words(size: int) -> list[bytes | None]:
-    return [f" t{n}".encode() for n in range(size)]
+from salt_ext.vocab import Form
 
 
 def related(*, anchors: int = 120, new: int = 20, noise: float = 0.3, seed: int = 0) -> MethodInputs:
@@ -41,11 +24,10 @@ def related(*, anchors: int = 120, new: int = 20, noise: float = 0.3, seed: int 
     donor = generator.normal(size=(anchors + new, 10))
     source = 2 + donor @ generator.normal(size=(10, 16)) + noise * generator.normal(size=(anchors + new, 16))
     auxiliary = donor[:, :6] + 0.3 * generator.normal(size=(anchors + new, 6))
-    ids = np.arange(anchors)
     return MethodInputs(
-        source=vocabulary(words(anchors + new)),
-        target=vocabulary(words(anchors + new)),
-        anchors=Anchors(source_ids=ids, target_ids=ids, kinds=np.array(["exact"] * anchors), collisions={}),
+        source=make_vocabulary(words(anchors + new)),
+        target=make_vocabulary(words(anchors + new)),
+        anchors=make_anchors({n: n for n in range(anchors)}),
         read_donor=lambda: torch.from_numpy(donor),
         read_auxiliary=lambda: torch.from_numpy(auxiliary),
         read_source=lambda: torch.from_numpy(source),
@@ -129,7 +111,7 @@ def test_rows_like_unreachable_ones_are_undertrained(where):
     generator = np.random.default_rng(3)
     written = words(104)
     if where == "bytes":
-        written[100:] = [b"\xc0", b"\xf5", b"\xff", b"\xfe"]
+        written[100:] = [Form(bytes([byte]), False) for byte in (0xC0, 0xF5, 0xFF, 0xFE)]
     if where == "holes":
         written[100:] = [None] * 4
     table = small_table(generator, 104)
@@ -137,7 +119,7 @@ def test_rows_like_unreachable_ones_are_undertrained(where):
     table[100:103] = 2 * direction + 0.01 * generator.normal(size=(3, 20))
     table[7], table[70] = 0.9 * direction, 1.1 * direction + 0.02 * generator.normal(size=20)
     table[30] += 0.5 * direction
-    known = vocabulary(written[:100] if where == "padding" else written)
+    known = make_vocabulary(written[:100] if where == "padding" else written)
     assert np.flatnonzero(undertrained(torch.from_numpy(table), known)).tolist() == [7, 70]
 
 
@@ -145,7 +127,7 @@ def test_unreachable_rows_that_disagree_show_nothing():
     generator = np.random.default_rng(4)
     table = small_table(generator, 103)
     table[5] = table[100]
-    assert not undertrained(torch.from_numpy(table), vocabulary([*words(100), None, None, None])).any()
+    assert not undertrained(torch.from_numpy(table), make_vocabulary([*words(100), None, None, None])).any()
 
 
 def test_outlying_norms_are_undertrained():
@@ -153,7 +135,7 @@ def test_outlying_norms_are_undertrained():
     table[11] *= 20
     table[12] /= 100
     table[13] = 0  # no row at all: others look after that
-    bad = undertrained(torch.from_numpy(table), vocabulary(words(200)))
+    bad = undertrained(torch.from_numpy(table), make_vocabulary(words(200)))
     assert np.flatnonzero(bad).tolist() == [11, 12]
 
 

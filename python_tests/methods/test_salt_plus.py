@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from factories import make_anchors
 
 from salt_ext.errors import InputError
 from salt_ext.methods import make_method
@@ -14,7 +15,7 @@ from salt_ext.methods.salt.prior import Prior
 from salt_ext.methods.salt.salt_plus import SaltPlus
 from salt_ext.plan import Provenance
 
-from .conftest import Array, World, close, make_anchors, random_guesses, sparse
+from .conftest import Array, World, close, random_guesses, sparse
 
 ANCHORS, NEW = 30, 12
 NO_ROW, UNKNOWN, UNKNOWN_ANCHOR, ZERO_ANCHOR = 35, 37, 5, 8

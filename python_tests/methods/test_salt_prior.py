@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from factories import make_anchors, make_vocabulary
 
 from salt_ext.alignment import AlignmentTable, TokenCounts, write_table
 from salt_ext.errors import InputError
@@ -14,7 +15,7 @@ from salt_ext.methods.salt.prior import Prior, _cut_in_two
 from salt_ext.methods.salt.salt import Salt
 from salt_ext.vocab import Form
 
-from .conftest import World, close, make_anchors, make_vocabulary, random_guesses, sparse
+from .conftest import World, close, random_guesses, sparse
 
 ANCHORS, NEW = 30, 12
 NO_VECTOR, NO_ROW, UNKNOWN, UNKNOWN_ANCHOR = 33, 35, 37, 5
@@ -71,12 +72,12 @@ OLD = {word: number for number, word in enumerate(ENGLISH)}
 
 def bilingual(tmp_path, counts: list[tuple[str, str, int]]):
     """The material of WORDS and ENGLISH, and the file of an alignment."""
-    source, target = make_vocabulary(list(ENGLISH)), make_vocabulary(list(WORDS))
+    source, target = (make_vocabulary(f" {word}" for word in known) for known in (ENGLISH, WORDS))
     columns = np.array([(WORDS.index(new), OLD[old], count) for new, old, count in counts], dtype=np.int64).T
     table = AlignmentTable.of(TokenCounts(*columns), source, target, name="made up")
     write_table(tmp_path / "table.tsv", table, source, target)
     world = World(2, 2)
-    anchors = make_anchors({WORDS.index(word): (OLD[word], "exact") for word in ("dog", "run")})
+    anchors = make_anchors({WORDS.index(word): OLD[word] for word in ("dog", "run")})
     return replace(world.material(), source=source, target=target, anchors=anchors), tmp_path / "table.tsv"
 
 

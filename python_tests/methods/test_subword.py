@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from factories import make_vocabulary
 from transformers import AutoTokenizer
 
 from salt_ext.errors import InputError
@@ -13,7 +14,7 @@ from salt_ext.methods.core.piece_weights import characters_of, piece_weights
 from salt_ext.methods.subword import Subword
 from salt_ext.vocab import Form
 
-from .conftest import close, make_vocabulary, of_tokenizers
+from .conftest import close, of_tokenizers
 
 WEIGHTS = {
     "mean": lambda sizes, decay: np.full(len(sizes), 1 / len(sizes)),
@@ -75,7 +76,7 @@ def test_weights_of_pieces(kind, decay):
 
 def test_characters_are_those_of_the_running_text():
     """The space of a word counts; part of a character is one, and so is what is no text."""
-    vocabulary = make_vocabulary([None, "a", "Stra\u00dfe", "\ud55c\uad6d"])
+    vocabulary = make_vocabulary(["<s>", " a", " Stra\u00dfe", " \ud55c\uad6d"])
     cut = replace(vocabulary, forms=[*vocabulary.forms[:3], Form(b"\x95\x9c", False)])
     assert characters_of(vocabulary).tolist() == [1, 2, 7, 3]
     assert characters_of(cut).tolist() == [1, 2, 7, 1]

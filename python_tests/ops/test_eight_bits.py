@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from oracles import sparsemax
 from torch import Tensor
 
 from salt_ext import ops
@@ -117,20 +118,11 @@ def test_pursuit_chooses_what_float32_chooses(name: str, dtype: torch.dtype) -> 
     both_ways(lambda: ops.omp(queries[:60], atoms, 12))
 
 
-def sparsemax_in_float64(queries: Tensor, keys: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Martins & Astudillo 2016, algorithm 1."""
-    q, k = queries.double().numpy(), keys.double().numpy()
-    z = (q / np.linalg.norm(q, axis=1)[:, None]) @ (k / np.linalg.norm(k, axis=1)[:, None]).T
-    ordered = -np.sort(-z, axis=1)
-    total = ordered.cumsum(1)
-    size = (1 + np.arange(1, z.shape[1] + 1) * ordered > total).sum(1, keepdims=True)
-    tau = (np.take_along_axis(total, size - 1, 1) - 1) / size
-    return z, np.maximum(z - tau, 0)
-
-
 def test_supports_and_ranks_are_the_true_ones() -> None:
     queries, keys = clustered(300, 2000, 96)
-    z, weights = sparsemax_in_float64(queries, keys)
+    q, k = (unit / np.linalg.norm(unit, axis=1)[:, None] for unit in (queries.double().numpy(), keys.double().numpy()))
+    z = q @ k.T
+    weights = sparsemax(z)
     crow, col, values = ops.cosine_sparsemax(queries, keys)
     row = torch.repeat_interleave(torch.arange(300), crow.diff()).numpy()
     assert np.array_equal(np.stack([row, col.numpy()]), np.stack(np.nonzero(weights)))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from factories import small_llama
 from safetensors.torch import load_file
 
 import salt_ext
@@ -57,10 +58,8 @@ def chat_donor(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """A German byte-level BPE with a random table."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(real_data / "tokenizers" / "focus-de-bpe-50k")
     torch.manual_seed(1)
-    small = {"hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = transformers.LlamaConfig(vocab_size=len(tokenizer), **small)
     folder = tmp_path_factory.mktemp("chat") / "donor"
-    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    transformers.LlamaForCausalLM(small_llama(len(tokenizer), hidden_size=24)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from oracles import sparsemax
 from safetensors.torch import load_file
 
 from salt_ext import cli
@@ -33,12 +34,6 @@ def fasttext_vectors(file: Path, texts: list[str | None]) -> np.ndarray:
     words = pytest.importorskip("gensim.models.fasttext").load_facebook_vectors(str(file))
     empty = np.zeros(words.vector_size, dtype=np.float32)
     return np.array([words.get_vector(text) if text else empty for text in texts], dtype=np.float64)
-
-
-def sparsemax(scores: np.ndarray) -> np.ndarray:
-    ordered = np.sort(scores)[::-1]
-    threshold = ((ordered.cumsum() - 1) / np.arange(1, len(scores) + 1)).max()
-    return np.maximum(scores - threshold, 0)
 
 
 @pytest.mark.parametrize("aux", ["fasttext", "donor"])

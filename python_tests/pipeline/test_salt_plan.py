@@ -5,42 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from factories import make_anchors, make_vocabulary, words
 
 from salt_ext.errors import InputError
 from salt_ext.methods import Combinations, MethodInputs, assemble_plan
 from salt_ext.methods.salt.salt import Salt
 from salt_ext.plan import Provenance, TransferPlan
-from salt_ext.vocab import Anchors, Form, Vocabulary
+from salt_ext.vocab import Anchors, Vocabulary
 
-
-def vocabulary(size: int, *, special: tuple[int, ...] = (), holes: tuple[int, ...] = ()) -> Vocabulary:
-    tokens = [None if n in holes else f"t{n}" for n in range(size)]
-    forms = [None if n in holes + special else Form(f"t{n}".encode(), True) for n in range(size)]
-    return Vocabulary(
-        name="made up",
-        kind="made up",
-        size=size,
-        tokens=tokens,
-        forms=forms,
-        roles={},
-        special_ids=frozenset(special),
-        byte_ids=frozenset(),
-    )
-
-
-def anchors(pairs: dict[int, tuple[int, str]]) -> Anchors:
-    ordered = sorted(pairs.items())
-    return Anchors(
-        source_ids=np.array([source for _, (source, _) in ordered], dtype=np.int64),
-        target_ids=np.array([target for target, _ in ordered], dtype=np.int64),
-        kinds=np.array([kind for _, (_, kind) in ordered], dtype=np.str_),
-        collisions={},
-    )
+VOCABULARY = make_vocabulary(words(12))
 
 
 def material(vectors: torch.Tensor, donor: torch.Tensor, shared: Anchors, target: Vocabulary, **more) -> MethodInputs:
     return MethodInputs(
-        source=vocabulary(12),
+        source=VOCABULARY,
         target=target,
         anchors=shared,
         read_donor=lambda: donor,
@@ -65,6 +43,7 @@ def salt_plan(
 
 
 PAIRS = {0: (5, "special"), 1: (9, "exact"), 2: (3, "exact"), 3: (8, "byte"), 4: (2, "case"), 6: (7, "exact")}
+ANCHORS = make_anchors(PAIRS)
 
 
 @pytest.fixture
@@ -80,8 +59,8 @@ def donor() -> torch.Tensor:
 def test_provenance_of_every_row(vectors, donor):
     vectors[8] = 0  # no auxiliary vector
     donor[9] = 0  # no donor row
-    target = vocabulary(12, special=(0, 10), holes=(11,))
-    plan = salt_plan(vectors, donor, anchors(PAIRS), target, source_rows=10)
+    target = make_vocabulary(["<s>", *words(9), "</s>", None])
+    plan = salt_plan(vectors, donor, ANCHORS, target, source_rows=10)
     kinds = [Provenance(int(kind)).name[0] for kind in plan.provenance]
     #                0 special anchor, 1-4 and 6 anchors, 8 no vector, 9 no row, 10 special, 11 hole
     assert "".join(kinds) == "CCCCCRCRSSAA"
@@ -91,7 +70,7 @@ def test_provenance_of_every_row(vectors, donor):
 
 def test_only_text_anchors_with_a_vector_explain_others(vectors, donor):
     vectors[6] = 0
-    plan = salt_plan(vectors, donor, anchors(PAIRS), vocabulary(12), source_rows=10)
+    plan = salt_plan(vectors, donor, ANCHORS, VOCABULARY, source_rows=10)
     used = {source for n in plan.rows(Provenance.REGRESSED).tolist() for source, _ in plan.explain(n)}
     assert used <= {9, 3, 2}
     assert len(plan.explain(6)) == 1  # still copied itself
@@ -100,7 +79,7 @@ def test_only_text_anchors_with_a_vector_explain_others(vectors, donor):
 def test_a_token_like_an_anchor_gets_its_row(vectors, donor):
     """Same vector, same donor row: the anchor has the largest similarity, and the fit is exact."""
     vectors[7], donor[7] = 3 * vectors[1], donor[1]
-    plan = salt_plan(vectors, donor, anchors(PAIRS), vocabulary(12), source_rows=10)
+    plan = salt_plan(vectors, donor, ANCHORS, VOCABULARY, source_rows=10)
     weights = dict(plan.explain(7))
     assert weights[9] == pytest.approx(1, abs=1e-6)
     assert all(abs(weight) < 1e-6 for source, weight in weights.items() if source != 9)
@@ -108,7 +87,7 @@ def test_a_token_like_an_anchor_gets_its_row(vectors, donor):
 
 
 def test_residual_is_the_distance_to_the_span(vectors, donor):
-    plan = salt_plan(vectors, donor, anchors(PAIRS), vocabulary(12), source_rows=10)
+    plan = salt_plan(vectors, donor, ANCHORS, VOCABULARY, source_rows=10)
     targets = {source: target for target, (source, _) in PAIRS.items()}
     for n in plan.rows(Provenance.REGRESSED).tolist():
         rows = donor[[targets[source] for source, _ in plan.explain(n)]].double().numpy()
@@ -120,30 +99,30 @@ def test_residual_is_the_distance_to_the_span(vectors, donor):
 
 def test_bfloat16_and_float64_donors(vectors, donor):
     tables = (donor.bfloat16(), donor.bfloat16().double())
-    plans = [salt_plan(vectors, table, anchors(PAIRS), vocabulary(12), source_rows=10) for table in tables]
+    plans = [salt_plan(vectors, table, ANCHORS, VOCABULARY, source_rows=10) for table in tables]
     assert torch.equal(plans[0].values, plans[1].values)
 
 
 def test_nothing_new_needs_no_keys(vectors, donor):
     pairs = {n: (n, "byte") for n in range(12)}
-    plan = salt_plan(vectors, donor, anchors(pairs), vocabulary(12), source_rows=12)
+    plan = salt_plan(vectors, donor, make_anchors(pairs), VOCABULARY, source_rows=12)
     assert len(plan.rows(Provenance.COPIED)) == 12
 
 
 def test_too_few_keys_are_counted(vectors, donor):
     pairs = {0: (0, "special"), 1: (1, "byte"), 2: (2, "exact")}
     with pytest.raises(InputError, match=r"3 anchors \(1 byte, 1 exact, 1 special\), of which 1 are text"):
-        salt_plan(vectors, donor, anchors(pairs), vocabulary(12), source_rows=10)
+        salt_plan(vectors, donor, make_anchors(pairs), VOCABULARY, source_rows=10)
     with pytest.raises(InputError, match=r"0 anchors \(none at all\), of which 0"):
-        salt_plan(vectors, donor, anchors({}), vocabulary(12), source_rows=10)
+        salt_plan(vectors, donor, make_anchors({}), VOCABULARY, source_rows=10)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(11, 4), (0, 4)])
 def test_tables_with_too_few_rows(rows, columns, vectors, donor):
     with pytest.raises(InputError, match=r"auxiliary vectors: found shape .* expected \[12 or more"):
-        salt_plan(vectors[:rows, :columns], donor, anchors(PAIRS), vocabulary(12), source_rows=10)
+        salt_plan(vectors[:rows, :columns], donor, ANCHORS, VOCABULARY, source_rows=10)
     with pytest.raises(InputError, match=r"donor table: found shape .* expected \[12 or more"):
-        salt_plan(vectors, donor[:rows], anchors(PAIRS), vocabulary(12), source_rows=10)
+        salt_plan(vectors, donor[:rows], ANCHORS, VOCABULARY, source_rows=10)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +135,7 @@ def test_options_out_of_range(name, value):
 
 def test_options_change_the_weights(vectors, donor):
     plans = [
-        salt_plan(vectors, donor, anchors(PAIRS), vocabulary(12), source_rows=10, method=method)
+        salt_plan(vectors, donor, ANCHORS, VOCABULARY, source_rows=10, method=method)
         for method in (Salt(), Salt(temperature=0.05), Salt(ridge=10.0), Salt(rcond=0.99))
     ]
     rows = plans[0].rows(Provenance.REGRESSED)
@@ -172,7 +151,7 @@ def test_a_fit_with_few_dimensions_for_each_neighbour_warns(vectors, donor):
     wide = torch.randn(14, 60, generator=torch.Generator().manual_seed(2))
 
     def warnings(table: torch.Tensor, **options: float) -> tuple[str, ...]:
-        given = material(vectors, table, anchors(PAIRS), vocabulary(12))
+        given = material(vectors, table, ANCHORS, VOCABULARY)
         return Salt(temperature=50.0, **options).combine(given).warnings
 
     (warning,) = warnings(donor)
@@ -186,8 +165,8 @@ def test_progress_reaches_the_end(vectors, donor):
     salt_plan(
         vectors,
         donor,
-        anchors(PAIRS),
-        vocabulary(12),
+        ANCHORS,
+        VOCABULARY,
         source_rows=10,
         progress=lambda done, total: told.append((done, total)),
     )
@@ -204,7 +183,7 @@ def test_a_source_row_named_twice_counts_with_both_weights():
         residual=np.array([0.1, np.nan], dtype=np.float32),
     )
     pairs = {0: (4, "exact"), 1: (4, "case")}
-    plan = assemble_plan(combined, anchors(pairs), vocabulary(4), rows=6, source_rows=5, seed=3)
+    plan = assemble_plan(combined, make_anchors(pairs), make_vocabulary(words(4)), rows=6, source_rows=5, seed=3)
     assert plan.explain(3) == [(1, 2.0), (4, 0.75)]
     assert plan.provenance.tolist() == [0, 0, 3, 1, 4, 4]
     assert plan.seed == 3

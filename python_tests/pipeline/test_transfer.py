@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from oracles import sparsemax
 from safetensors import safe_open
 
 import salt_ext
@@ -23,15 +24,6 @@ def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
             with safe_open(file, framework="pt") as opened:
                 found |= {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     return found
-
-
-def sparsemax(scores: np.ndarray) -> np.ndarray:
-    """The projection onto the simplex, by bisection of its threshold: sum(max(z - t, 0)) = 1."""
-    low, high = scores.max() - 1, scores.max()
-    for _ in range(200):
-        middle = (low + high) / 2
-        low, high = (middle, high) if np.maximum(scores - middle, 0).sum() > 1 else (low, middle)
-    return np.maximum(scores - high, 0)
 
 
 def shared_tokens(source, target) -> dict[int, int]:

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from factories import small_llama
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 _NUMBERS = [-1, 0, 1, 2**31 - 1, -(2**31), 2**63 - 1, 2**64, 10**30, -(10**4), 0.5, 1e308]
@@ -197,9 +198,8 @@ def make_model(folder: Path, words: list[str], *, hidden: int) -> Path:
     )
     inner.train_from_iterator([" ".join(words)] * 20, trainer)
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token="</s>")
-    config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=hidden, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4
-    )
+    size = {"hidden_size": hidden, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = small_llama(len(tokenizer), **size)
     torch.manual_seed(hidden)
     transformers.LlamaForCausalLM(config).save_pretrained(folder, max_shard_size="50KB")
     tokenizer.save_pretrained(folder)

@@ -21,6 +21,7 @@ import pytest
 import safetensors
 import torch
 import transformers
+from factories import small_llama
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
@@ -95,9 +96,7 @@ def read_pickle(folder: Path) -> None:
 
 
 def save_model(folder: Path) -> None:
-    config = transformers.LlamaConfig(
-        vocab_size=40, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, pad_token_id=3
-    )
+    config = small_llama(40, hidden_size=8, intermediate_size=8, pad_token_id=3)
     transformers.LlamaForCausalLM(config).save_pretrained(folder, max_shard_size="2KB")
     lists = {"eos_token_id": [2, 3], "suppress_tokens": [4], "forced_decoder_ids": [[1, 5]], "bad_words_ids": [[6, 7]]}
     (folder / "generation_config.json").write_text(json.dumps({"bos_token_id": 1} | lists))

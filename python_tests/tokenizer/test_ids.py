@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import json
 
-import numpy as np
 import pytest
 import torch
 import transformers
+from factories import make_anchors, make_vocabulary
 
 from salt_ext.errors import InputError
 from salt_ext.tokenizer import token_translation, translated_configs
-from salt_ext.vocab import Anchors, Form, Vocabulary
+from salt_ext.vocab import Form
 
 TOKENS = {1: 101, 2: 102, 3: 103, 50: 150, 60: 160}
 
@@ -132,18 +132,10 @@ def test_padding_is_set_where_there_is_a_key_for_it() -> None:
 
 
 def test_which_target_token() -> None:
-    forms = [Form(b"a", False)] * 6
-    names = [f"t{number}" for number in range(6)]
-    vocabulary = Vocabulary("made", "made", 6, list(names), list(forms), {}, frozenset(), frozenset())
-    anchors = Anchors(
-        source_ids=np.array([4, 1, 4, 4, 2, 2]),
-        target_ids=np.array([0, 1, 2, 4, 3, 5]),
-        kinds=np.array(["exact", "exact", "special", "exact", "exact", "mapped"]),
-        collisions={},
-    )
+    vocabulary = make_vocabulary([Form(b"a", False)] * 6)
+    anchors = make_anchors({0: 4, 1: 1, 2: (4, "special"), 3: 2, 4: 4, 5: (2, "mapped")})
     assert token_translation(anchors, vocabulary, vocabulary) == {4: 2, 1: 1, 2: 5}
-    exact = Anchors(np.array([4, 4]), np.array([0, 4]), np.array(["exact", "exact"]), {})
-    assert token_translation(exact, vocabulary, vocabulary) == {4: 4}
+    assert token_translation(make_anchors({0: 4, 4: 4}), vocabulary, vocabulary) == {4: 4}
 
 
 def xglm(pad: int | None) -> transformers.PreTrainedModel:

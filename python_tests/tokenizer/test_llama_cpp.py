@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import transformers
+from factories import small_llama
 
 from salt_ext.tokenizer import build_target, llama_cpp_warnings
 
@@ -23,15 +23,7 @@ PADDING = 7
 
 def converted(tokenizer: Any, folder: Path, *rule: str) -> subprocess.CompletedProcess[str]:
     tokenizer.save_pretrained(folder)
-    config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer) + PADDING,
-        hidden_size=8,
-        intermediate_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-    )
-    config.architectures = ["LlamaForCausalLM"]
-    config.save_pretrained(folder)
+    small_llama(len(tokenizer) + PADDING, architectures=["LlamaForCausalLM"]).save_pretrained(folder)
     command = [sys.executable, CONVERT, f"{FOLDER}/llama.cpp", folder, folder / "vocabulary.gguf", *rule]
     return subprocess.run(command, capture_output=True, text=True)
 

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from factories import make_vocabulary
 from hypothesis import given
 from hypothesis import strategies as st
 
 from salt_ext.errors import InputError
 from salt_ext.vocab import Form, Vocabulary, match_vocabularies
-
-
-def vocabulary(*forms: Form | None, tokens: list[str] | None = None, byte_ids=(), roles=None) -> Vocabulary:
-    special = frozenset((roles or {}).values())
-    spelt = tokens or [f"t{number}" for number in range(len(forms))]
-    return Vocabulary("made", "made", len(forms), spelt, list(forms), roles or {}, special, frozenset(byte_ids))
 
 
 def word(text: str) -> Form:
@@ -30,7 +25,7 @@ def pairs(anchors) -> list[tuple[int, int, str]]:
 
 
 FORMS = st.builds(Form, st.sampled_from([b"a", b"A", b"\xc3\xa4", b"\xc3", b"", b"b"]), st.booleans())
-VOCABULARIES = st.lists(st.none() | FORMS, max_size=8).map(lambda forms: vocabulary(*forms))
+VOCABULARIES = st.lists(st.none() | FORMS, max_size=8).map(make_vocabulary)
 
 
 @given(VOCABULARIES, VOCABULARIES)
@@ -56,8 +51,10 @@ def test_wider_levels_only_add(source: Vocabulary, target: Vocabulary) -> None:
 
 
 def test_levels() -> None:
-    source = vocabulary(word("straße"), word("Äpfel"), word("äpfel"), inner("haus"), word("BAUM"), word("Baum"))
-    target = vocabulary(word("A\u0308pfel"), word("STRASSE"), word("Haus"), inner("haus"), word("baum"), inner("Äpfel"))
+    source = make_vocabulary([word("straße"), word("Äpfel"), word("äpfel"), inner("haus"), word("BAUM"), word("Baum")])
+    target = make_vocabulary(
+        [word("A\u0308pfel"), word("STRASSE"), word("Haus"), inner("haus"), word("baum"), inner("Äpfel")]
+    )
     assert pairs(match_vocabularies(source, target)) == [(3, 3, "exact")]
     case = [(1, 0, "case"), (0, 1, "case"), (3, 3, "exact"), (4, 4, "case")]
     assert pairs(match_vocabularies(source, target, level="case")) == case
@@ -68,15 +65,15 @@ def test_levels() -> None:
 
 
 def test_wider_levels_leave_bytes_and_blanks_alone() -> None:
-    source = vocabulary(Form(b"\xc3", True), Form(b"", True), Form(b"\n", True))
-    target = vocabulary(Form(b"\xc3", False), Form(b"", False), Form(b"\n", False))
+    source = make_vocabulary([Form(b"\xc3", True), Form(b"", True), Form(b"\n", True)])
+    target = make_vocabulary([Form(b"\xc3", False), Form(b"", False), Form(b"\n", False)])
     assert pairs(match_vocabularies(source, target, level="case")) == []
     assert pairs(match_vocabularies(source, target, level="loose")) == [(0, 0, "loose"), (2, 2, "loose")]
 
 
 def test_literal_piece_wins_over_its_byte_twin() -> None:
-    source = vocabulary(inner("A"), inner("A"), inner("B"), tokens=["<0x41>", "A", "<0x42>"], byte_ids=[0, 2])
-    byte_level = vocabulary(inner("A"), inner("B"), tokens=["A", "B"])
+    source = make_vocabulary([inner("A"), inner("A"), inner("B")], tokens=["<0x41>", "A", "<0x42>"], byte_ids=[0, 2])
+    byte_level = make_vocabulary([inner("A"), inner("B")], tokens=["A", "B"])
     anchors = match_vocabularies(source, byte_level)
     assert pairs(anchors) == [(1, 0, "exact"), (2, 1, "byte")]
     assert anchors.collisions == {"source": 1, "target": 0}
@@ -86,12 +83,12 @@ def test_literal_piece_wins_over_its_byte_twin() -> None:
 
 
 def test_bytes_that_cut_a_character_are_of_kind_byte() -> None:
-    both = vocabulary(Form(b"\xe4", False), Form(b"\xc3", True), inner("ä"))
+    both = make_vocabulary([Form(b"\xe4", False), Form(b"\xc3", True), inner("ä")])
     assert match_vocabularies(both, both).kinds.tolist() == ["byte", "byte", "exact"]
 
 
 def test_nothing_shared() -> None:
-    anchors = match_vocabularies(vocabulary(word("a")), vocabulary(word("b"), None))
+    anchors = match_vocabularies(make_vocabulary([word("a")]), make_vocabulary([word("b"), None]))
     assert len(anchors) == 0
     assert anchors.source_ids.dtype == anchors.target_ids.dtype == np.int64
     assert anchors.counts() == {}
@@ -99,12 +96,12 @@ def test_nothing_shared() -> None:
 
 def test_unknown_level() -> None:
     with pytest.raises(InputError, match="one of exact, case, loose; found 'fuzzy'"):
-        match_vocabularies(vocabulary(), vocabulary(), level="fuzzy")  # type: ignore[arg-type]
+        match_vocabularies(make_vocabulary([]), make_vocabulary([]), level="fuzzy")  # type: ignore[arg-type]
 
 
 def test_told_pairs_go_first() -> None:
-    source = vocabulary(word("a"), word("b"), None, inner("<tool>"), roles={"bos": 2})
-    target = vocabulary(None, word("a"), word("b"), inner("<tool>"), word("b"), roles={"bos": 0})
+    source = make_vocabulary([word("a"), word("b"), "<s>", inner("<tool>")], roles={"bos": 2})
+    target = make_vocabulary(["<s>", word("a"), word("b"), inner("<tool>"), word("b")], roles={"bos": 0})
     free = match_vocabularies(source, target)
     assert pairs(free) == [(0, 1, "exact"), (1, 2, "exact"), (3, 3, "exact"), (1, 4, "exact")]
     told = match_vocabularies(source, target, level="loose", pairs={0: 2, 3: 3}, mapped={1: 1, 2: None, 0: 0})

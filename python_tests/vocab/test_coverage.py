@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
+from factories import make_anchors
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from salt_ext.errors import InputError
-from salt_ext.vocab import Anchors, anchor_coverage, bytes_per_token, encode_lines
+from salt_ext.vocab import anchor_coverage, bytes_per_token, encode_lines
 
 
 @pytest.fixture
@@ -29,9 +29,7 @@ def test_bytes_per_token(words) -> None:
 
 
 def test_anchor_coverage(words) -> None:
-    ids = np.array([2, 9], dtype=np.int64)
-    anchors = Anchors(ids, ids, np.array(["exact", "exact"]), {})
-    assert anchor_coverage(words, ["über das Haus", "das"], anchors) == 0.5
+    assert anchor_coverage(words, ["über das Haus", "das"], make_anchors({2: 2, 9: 9})) == 0.5
 
 
 @pytest.mark.parametrize("lines", [[], [""], ["", " "]])
