@@ -14,6 +14,6 @@ def sparsemax(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
     low = high - 1
     for _ in range(100):
         middle = (low + high) / 2
-        less = np.maximum(scores - middle, 0).sum(-1, keepdims=True) > 1
-        low, high = np.where(less, middle, low), np.where(less, high, middle)
+        over = np.maximum(scores - middle, 0).sum(-1, keepdims=True) > 1
+        low, high = np.where(over, middle, low), np.where(over, high, middle)
     return np.maximum(scores - high, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from oracles import sparsemax
 from torch import Tensor
 
 from salt_ext import ops
@@ -16,16 +17,13 @@ TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10, torch.float16: 2e-3, tor
 def literal_salt(
     aux_new: Tensor, aux_shared: Tensor, donor_new: Tensor, donor_shared: Tensor, source: Tensor
 ) -> Tensor:
-    """Lee et al. 2025, section 3, line by line; sparsemax by sorting."""
+    """Lee et al. 2025, section 3, line by line."""
     f_new, f_shared = (x.double().cpu().numpy() for x in (aux_new, aux_shared))
     e_t, e_shared, e_s = (x.double().cpu().numpy() for x in (donor_new, donor_shared, source))
     rows = []
     for t in range(len(f_new)):
         c = f_shared @ f_new[t] / (np.linalg.norm(f_shared, axis=1) * np.linalg.norm(f_new[t]))
-        z = np.sort(c)[::-1]
-        support_size = np.nonzero(1 + np.arange(1, len(z) + 1) * z > np.cumsum(z))[0][-1] + 1
-        tau = (z[:support_size].sum() - 1) / support_size
-        chosen = np.nonzero(c > tau)[0]
+        chosen = np.nonzero(sparsemax(c))[0]
         x = np.linalg.pinv(e_shared[chosen]) @ e_s[chosen]
         rows.append(e_t[t] @ x)
     return torch.tensor(np.array(rows))
