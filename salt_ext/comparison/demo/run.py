@@ -52,9 +52,9 @@ A_MINUTE = Budget(
     train_bytes=1_200_000,
     held_out_bytes=60_000,
     target_share=0.05,
-    source=Size(vocabulary=2048, hidden=128, layers=2, steps=200, tokens_per_step=2048, context=128, lr=5e-3),
-    donor=Size(vocabulary=2048, hidden=192, layers=1, steps=150, tokens_per_step=2048, context=128, lr=5e-3),
-    adapt=32_768,
+    source=Size(vocabulary=2048, hidden=128, layers=2, steps=120, tokens_per_step=2048, context=128, lr=5e-3),
+    donor=Size(vocabulary=2048, hidden=192, layers=1, steps=90, tokens_per_step=2048, context=128, lr=5e-3),
+    adapt=16_384,
     lr=1e-3,
 )
 
