@@ -52,7 +52,7 @@ def test_without_a_text_the_rule_decides_by_what_is_there(source, donor, target_
     assert with_rows.report["choice"]["tried"] == []
     target_tokenizer.save_pretrained(tmp_path / "alone")
     alone = salt_ext.transfer(source, tmp_path / "alone", tmp_path / "b", device="cpu")
-    assert alone.report["choice"]["method"] == "subword:input=decayed"
+    assert alone.report["choice"]["method"] == "subword:input=length"
     assert alone.plan.metadata["method"] == "subword"
 
 
