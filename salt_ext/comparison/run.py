@@ -28,7 +28,7 @@ from salt_ext.pair.warnings import warnings_of
 from salt_ext.runtime.device import AUTO, choose_device
 from salt_ext.runtime.machine import cpu_threads
 from salt_ext.runtime.progress import Clock, Watching, watched
-from salt_ext.vectors import DONOR_AUX, open_vectors
+from salt_ext.vectors import DONOR_AUX, open_auxiliary
 from salt_ext.vocab import Level
 
 
@@ -107,7 +107,7 @@ def compare(
     with cpu_threads(threads), watched(progress) as callback:
         clock = Clock(callback)
         with clock.step("open the models"):
-            vectors = None if aux == DONOR_AUX else open_vectors(aux)
+            vectors = open_auxiliary(aux)
             pair = open_pair(source, donor, models)
             tables = PairTables(pair, vectors, clock)
             for each in chosen:

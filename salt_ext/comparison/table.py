@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def html_comparison(comparison: Comparison) -> str:
-    """The same as HTML."""
+    """The comparison as HTML, for a notebook."""
     headings = ("method", *(metric.heading for metric in comparison.metrics))
     below = [*notes(comparison), *(f"warning: {warning}" for warning in comparison.warnings)]
     return html_table(title(comparison), headings, rows(comparison), below)

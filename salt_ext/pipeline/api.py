@@ -78,12 +78,10 @@ def transfer(
         OutputError: the output exists, or cannot be written; nothing is left behind.
         TypeError: there is no option of that name, or `options` is something else.
     """
-    if options is None:
-        options = TransferOptions()
-    elif not isinstance(options, TransferOptions):
+    if not isinstance(options, TransferOptions | None):
         kind = type(options).__name__
         raise TypeError(f"options is a {kind}, expected TransferOptions; options of a method are method_options")
-    options = replace(options, **changes)
+    options = TransferOptions(**changes) if options is None else replace(options, **changes)
     with cpu_threads(options.threads), watched(progress) as callback:
         clock = Clock(callback)
         with clock.step("open the models"):

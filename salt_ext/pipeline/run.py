@@ -29,7 +29,7 @@ from salt_ext.runtime.device import Placement
 from salt_ext.runtime.machine import available_memory, give_memory_back, peak_memory
 from salt_ext.runtime.progress import Clock
 from salt_ext.tokenizer import TranslatedConfigs, llama_cpp_warnings
-from salt_ext.vectors import DONOR_AUX, VectorSource, open_vectors
+from salt_ext.vectors import VectorSource, open_auxiliary
 from salt_ext.verification.folder import verify_output
 from salt_ext.verification.forward import forward_check
 from salt_ext.vocab import Anchors, Vocabulary
@@ -124,7 +124,7 @@ class Run:
         """
         require_text(output)
         sample = read_sample(options.text, seed=options.seed) if options.text else None
-        vectors = None if options.aux == DONOR_AUX else open_vectors(options.aux)
+        vectors = open_auxiliary(options.aux)
         pair = open_pair(source, donor, options)
         tables = PairTables(pair, vectors, clock)
         if options.named_method is not None:

@@ -34,6 +34,7 @@ __all__ = [
     "check_spec",
     "file_of",
     "look_up",
+    "open_auxiliary",
     "open_vectors",
     "rows_for",
 ]
@@ -70,6 +71,11 @@ _TABLES: dict[str, Callable[[Path], VectorSource]] = {
     ".npy": TableFile,
     ".safetensors": TableFile,
 }
+
+
+def open_auxiliary(spec: str) -> VectorSource | None:
+    """The auxiliary vectors that a user names: None for "donor", the donor's own table, else see `open_vectors`."""
+    return None if spec == DONOR_AUX else open_vectors(spec)
 
 
 def open_vectors(spec: str) -> VectorSource:

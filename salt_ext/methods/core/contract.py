@@ -18,12 +18,12 @@ from transformers import PreTrainedTokenizerFast
 from salt_ext.errors import InputError
 from salt_ext.methods.core.assembly import Combinations, assemble_plan
 from salt_ext.methods.core.inputs import Method, MethodInfo, MethodInputs
+from salt_ext.methods.core.needs import AUXILIARY, DONOR_TABLE, needs_of
 from salt_ext.methods.core.registry import is_required
 from salt_ext.plan import Provenance, TransferPlan
 from salt_ext.vocab import Vocabulary, match_vocabularies
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_TABLES = ("donor table", "auxiliary vectors")
 _WIDTHS = {"donor": 20, "auxiliary": 12, "source": 16}
 
 
@@ -58,7 +58,7 @@ def check_method(method: type[Method] | Method) -> None:
             raise AssertionError(
                 f"{name} with {what} raises {type(error).__name__}, not InputError: {error}"
             ) from error
-    if not set(_TABLES) & set(getattr(made, "needed", made.info.needs)):
+    if not {DONOR_TABLE, AUXILIARY} & set(needs_of(made)):
         _check_combinations(made, replace(inputs, read_donor=_no_table, read_auxiliary=_no_table))
 
 
