@@ -99,7 +99,8 @@ class SourceTables:
             needed = rows.numel() * width + _BLOCKS_ON_DEVICE
             # A bias that the vocabulary indexes belongs to the head.
             head = name == tensors.head or rows.ndim == 1
-            made = placement.run("weighted sums", partial(_apply, plan, rows, head, dtype), needed=needed)
+            learned = name in (tensors.input, tensors.head)
+            made = placement.run("weighted sums", partial(_apply, plan, rows, head, learned, dtype), needed=needed)
         else:
             made = looked_up(plan, rows)
         if extra := tensors.extra.get(name, 0):
@@ -134,5 +135,7 @@ def looked_up(plan: TransferPlan, table: Tensor) -> Tensor:
     return table[chosen]
 
 
-def _apply(plan: TransferPlan, rows: Tensor, head: bool, dtype: torch.dtype | None, device: torch.device) -> Tensor:
-    return plan.apply(rows, head=head, dtype=dtype, device=device)
+def _apply(
+    plan: TransferPlan, rows: Tensor, head: bool, learned: bool, dtype: torch.dtype | None, device: torch.device
+) -> Tensor:
+    return plan.apply(rows, head=head, learned=learned, dtype=dtype, device=device)

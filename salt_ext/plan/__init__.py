@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from salt_ext.plan.data import Draw, LowRank, Norms, Provenance
+from salt_ext.plan.data import DensePart, Draw, LowRank, Norms, Provenance
 from salt_ext.plan.plan import TransferPlan
 
-__all__ = ["Draw", "HeadBias", "LowRank", "Norms", "Provenance", "TransferPlan"]
+__all__ = ["DensePart", "Draw", "LowRank", "Norms", "Provenance", "TransferPlan"]

@@ -40,6 +40,11 @@ def check_plan(plan: TransferPlan) -> None:
         _check_range(plan.low_rank.columns, plan.source_rows, "low-rank part: columns", "the source's rows")
         _check_range(plan.low_rank.rows, plan.target_rows, "low-rank part: rows", "the target's rows")
     _check_provenance(plan)
+    if plan.dense is not None:
+        _check_range(plan.dense.rows, plan.target_rows, "dense part: rows", "the target's rows")
+        kinds = plan.provenance[plan.dense.rows]
+        if bool(((kinds == Provenance.COPIED) | (kinds == Provenance.PADDING)).any()):
+            raise InputError("only rows with provenance REGRESSED, AVERAGED or SAMPLED can have a dense part")
 
 
 def _check_tensors(plan: TransferPlan) -> None:

@@ -81,3 +81,61 @@ class LowRank:
         wide = torch.promote_types(table.dtype, torch.float32)
         anchors = table.index_select(0, self.columns.to(table.device)).to(device, wide)
         return self.right.to(device, wide) @ anchors
+
+
+@dataclass(frozen=True, eq=False)
+class DensePart:
+    """What training added to rows, see `salt_ext.distillation`: rows[i] gets input[i], or head[i] in a head, on top.
+
+    Differences live in the space of the table that they were learned in: they fit the source and its siblings.
+
+    Attributes:
+        rows: int64 [m], target ids, strictly ascending.
+        input: float32 [m, width], for the input table.
+        head: float32 [m, width], for the head; None where it is `input`, the two tables having been one.
+        snippets: int64 [m], windows of text that each row was seen in.
+        moved: float32 [m], the norm of `input` over that of the row before.
+
+    Raises:
+        InputError: a tensor has another dtype or shape, or is not finite.
+    """
+
+    rows: Tensor
+    input: Tensor
+    head: Tensor | None
+    snippets: Tensor
+    moved: Tensor
+
+    def __post_init__(self) -> None:
+        count, width = self.rows.numel(), self.input.shape[-1] if self.input.ndim == 2 else -1
+        expected = {
+            "rows": (torch.int64, (count,)),
+            "input": (torch.float32, (count, width)),
+            "head": (torch.float32, (count, width)),
+            "snippets": (torch.int64, (count,)),
+            "moved": (torch.float32, (count,)),
+        }
+        if self.head is None:
+            del expected["head"]
+        for name, (dtype, shape) in expected.items():
+            tensor: Tensor = getattr(self, name)
+            if tensor.dtype != dtype or tensor.shape != shape or tensor.device.type != "cpu":
+                found = f"{tensor.dtype} {list(tensor.shape)} on {tensor.device}"
+                raise InputError(f"dense part: {name} is {found}, expected {dtype} {list(shape)} on cpu")
+            if not bool(tensor.isfinite().all()):
+                raise InputError(f"dense part: {name} has entries that are not finite")
+        if bool((self.rows.diff() <= 0).any()):
+            raise InputError("dense part: rows must ascend strictly")
+
+    def add_to(self, block: Tensor, rows: Tensor, *, head: bool) -> Tensor:
+        """Rows of a table with their differences on top.
+
+        Args:
+            block: [n, width], n at least 1, float32 or wider.
+            rows: int64 [n], ascending, their target ids.
+            head: whether the table is a head.
+        """
+        places = torch.searchsorted(rows, self.rows).clamp(max=len(rows) - 1)
+        held = rows[places] == self.rows
+        learned = self.input if self.head is None or not head else self.head
+        return block.index_add(0, places[held].to(block.device), learned[held].to(block))

@@ -15,15 +15,19 @@ from salt_ext.errors import InputError, brief
 from salt_ext.files.output_file import write_anew
 from salt_ext.files.paths import require_regular
 from salt_ext.plan.check import DTYPES, RESERVED
-from salt_ext.plan.data import Draw, LowRank, Norms
+from salt_ext.plan.data import DensePart, Draw, LowRank, Norms
 
-_VERSION = "4"
+# The second has a dense part, which readers of the first would pass over.
+_VERSIONS = ("4", "5")
 _NAMES = {torch.int64: "I64", torch.float32: "F32", torch.uint8: "U8"}
 _ORDER = list(_NAMES)
 _BLOCK_BYTES = 16 << 20
 # Tensors that a plan may lack.
 EXTRA = ("head_values", "norm_anchors")
+# Parts of several tensors, and what such a part may lack.
 _LOW_RANK = ("rows", "left", "right", "columns")
+_DENSE = ("rows", "input", "head", "snippets", "moved")
+_OPTIONAL = frozenset({"dense.head"})
 
 
 def save_plan(
@@ -32,14 +36,18 @@ def save_plan(
     *,
     extra: dict[str, Tensor | None],
     low_rank: LowRank | None,
+    dense: DensePart | None,
     header: dict[str, str],
 ) -> None:
     """Writes a plan's tensors and strings, see `TransferPlan.save`."""
-    tensors = tensors | {name: tensor for name, tensor in extra.items() if tensor is not None}
+    given = tensors | extra
     if low_rank is not None:
-        tensors = tensors | {f"low_rank.{name}": getattr(low_rank, name) for name in _LOW_RANK}
-    header = {"format": "salt_plan", "version": _VERSION} | header
-    write_anew(path, _content(tensors, header), what="the plan")
+        given |= {f"low_rank.{name}": getattr(low_rank, name) for name in _LOW_RANK}
+    if dense is not None:
+        given |= {f"dense.{name}": getattr(dense, name) for name in _DENSE}
+    header = {"format": "salt_plan", "version": _VERSIONS[dense is not None]} | header
+    held = {name: tensor for name, tensor in given.items() if tensor is not None}
+    write_anew(path, _content(held, header), what="the plan")
 
 
 def load_plan(path: Path) -> dict[str, Any]:
@@ -52,16 +60,18 @@ def load_plan(path: Path) -> dict[str, Any]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
-            if metadata.get("format") != "salt_plan" or metadata.get("version") != _VERSION:
-                raise InputError(f"{path} is not a transfer plan of version {_VERSION}")
+            if metadata.get("format") != "salt_plan" or metadata.get("version") not in _VERSIONS:
+                raise InputError(f"{path} is not a transfer plan of version {' or '.join(_VERSIONS)}")
             names = set(file.keys())
             low_rank = [f"low_rank.{name}" for name in _LOW_RANK] if "low_rank.rows" in names else []
-            missing = (DTYPES.keys() | set(low_rank)) - names
+            dense = [f"dense.{name}" for name in _DENSE] if "dense.rows" in names else []
+            missing = (DTYPES.keys() | {*low_rank, *dense}) - names - _OPTIONAL
             if missing:
                 raise InputError(f"{path} is not a transfer plan: it lacks {', '.join(sorted(missing))}")
             parts: dict[str, Any] = {name: file.get_tensor(name) for name in DTYPES}
             parts |= {name: file.get_tensor(name) for name in EXTRA if name in names}
-            dense = [file.get_tensor(name) for name in low_rank]
+            low_rank_tensors = [file.get_tensor(name) for name in low_rank]
+            dense_tensors: list[Any] = [file.get_tensor(name) if name in names else None for name in dense]
     except (OSError, safetensors.SafetensorError) as error:
         raise InputError(f"{path} cannot be read as a transfer plan: {error!s:.300}") from error
     numbers = {name: metadata.get(name, "") for name in ("seed", "source_rows")}
@@ -70,7 +80,8 @@ def load_plan(path: Path) -> dict[str, Any]:
     try:
         words = {"draw": Draw, "norms": Norms}
         parts |= {name: kind(metadata.get(name, "")) for name, kind in words.items()}
-        parts["low_rank"] = LowRank(*dense) if dense else None
+        parts["low_rank"] = LowRank(*low_rank_tensors) if low_rank else None
+        parts["dense"] = DensePart(*dense_tensors) if dense else None
     except ValueError as error:
         raise InputError(f"{path} is not a valid transfer plan: {brief(error)}") from None
     parts |= {name: int(text) for name, text in numbers.items()}

@@ -3,7 +3,7 @@
 A plan is a sparse matrix of weights, target rows by source rows, with a provenance for each row; where a method has
 them, a dense low-rank term, a scaling of the new rows and a distribution for the drawn ones are named parts of it. It
 knows nothing of widths, dtypes or models: the same plan makes the input table, an untied head and the head's bias, and
-those of every sibling of the source.
+those of every sibling of the source. What distillation taught rows is a part of its own, which has the source's width.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from salt_ext.display.notebook import html_table
 from salt_ext.errors import InputError
 from salt_ext.plan.check import DTYPES, check_plan
-from salt_ext.plan.data import Draw, LowRank, Norms, Provenance
+from salt_ext.plan.data import DensePart, Draw, LowRank, Norms, Provenance
 from salt_ext.plan.file import EXTRA, load_plan, save_plan
 from salt_ext.plan.materialise import make_rows
 
@@ -41,6 +41,7 @@ class TransferPlan:
         norms: how REGRESSED rows are scaled.
         norm_anchors: int64 [n], strictly ascending, the COPIED rows whose norms tell how; None for all of them.
         draw: what SAMPLED rows are drawn from.
+        dense: what REGRESSED, AVERAGED and SAMPLED rows of the input table and the head get on top of all this.
 
     Raises:
         InputError: a tensor has another dtype or length, the CSR is not canonical, or a row contradicts its provenance.
@@ -59,6 +60,7 @@ class TransferPlan:
     norms: Norms = Norms.KEPT
     norm_anchors: Tensor | None = None
     draw: Draw = Draw.INDEPENDENT
+    dense: DensePart | None = None
 
     def __post_init__(self) -> None:
         check_plan(self)
@@ -96,6 +98,7 @@ class TransferPlan:
         table: Tensor,
         *,
         head: bool = False,
+        learned: bool = True,
         dtype: torch.dtype | None = None,
         device: torch.device | None = None,
     ) -> Tensor:
@@ -109,6 +112,7 @@ class TransferPlan:
         Args:
             table: [at least source_rows, ...] of float16, bfloat16, float32 or float64; a bias has one dimension.
             head: whether it makes outputs (an untied head, its bias), for which a plan may have weights of their own.
+            learned: whether the rows get what training added to them; it belongs to the input table and the head alone.
             dtype: of the new table, one of the four; None for the old one's.
             device: where REGRESSED rows are summed; only the source rows that they use go there. None: the table's.
 
@@ -117,7 +121,8 @@ class TransferPlan:
             `dtype` where that is the wider one; a multivariate draw takes width^2 float64 numbers.
 
         Raises:
-            InputError: the table has another dtype or fewer rows than `source_rows`.
+            InputError: the table has another dtype or fewer rows than `source_rows`; or, with `learned`, another width
+                than the dense part.
         """
         dtype = dtype or table.dtype
         if not table.is_floating_point() or table.element_size() < 2:
@@ -127,7 +132,13 @@ class TransferPlan:
         old = table.detach()[: self.source_rows].reshape(self.source_rows, -1)
         if torch.promote_types(old.dtype, dtype) != old.dtype:
             old = old.to(torch.promote_types(old.dtype, dtype))
-        new = make_rows(self, old, dtype=dtype, head=head, device=device or old.device)
+        dense = self.dense if learned else None
+        if dense is not None and dense.input.shape[1] != old.shape[1]:
+            width = dense.input.shape[1]
+            raise InputError(
+                f"table has rows of {old.shape[1]} numbers, expected {width}: the plan's dense part adds to it"
+            )
+        new = make_rows(self, old, dtype=dtype, head=head, learned=dense, device=device or old.device)
         return new.reshape(self.target_rows, *table.shape[1:])
 
     def explain(self, target_id: int) -> list[tuple[int, float]]:
@@ -153,6 +164,7 @@ class TransferPlan:
             {name: getattr(self, name) for name in DTYPES},
             extra={name: getattr(self, name) for name in EXTRA},
             low_rank=self.low_rank,
+            dense=self.dense,
             header={
                 "seed": str(self.seed),
                 "source_rows": str(self.source_rows),
