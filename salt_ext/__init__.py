@@ -21,18 +21,22 @@ from salt_ext.ops import Backend, backends  # registers the operators
 if TYPE_CHECKING:
     from salt_ext.comparison.result import Comparison
     from salt_ext.comparison.run import compare
+    from salt_ext.distillation import DistillOptions, DistillResult, distill
     from salt_ext.pipeline import TransferOptions, TransferResult, transfer
     from salt_ext.plan import TransferPlan
 
 __all__ = [
     "Backend",
     "Comparison",
+    "DistillOptions",
+    "DistillResult",
     "TransferOptions",
     "TransferPlan",
     "TransferResult",
     "__version__",
     "backends",
     "compare",
+    "distill",
     "ops",
     "transfer",
 ]
@@ -42,6 +46,9 @@ __version__ = version("salt-ext")
 _LAZY = {
     "compare": "salt_ext.comparison.run",
     "Comparison": "salt_ext.comparison.result",
+    "distill": "salt_ext.distillation",
+    "DistillOptions": "salt_ext.distillation",
+    "DistillResult": "salt_ext.distillation",
     "transfer": "salt_ext.pipeline",
     "TransferOptions": "salt_ext.pipeline",
     "TransferResult": "salt_ext.pipeline",

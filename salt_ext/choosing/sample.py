@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import random
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from salt_ext.errors import InputError
+from salt_ext.evaluation.documents import HELD_OUT_BYTES, read_documents
 from salt_ext.evaluation.token_stream import TokenStream, token_stream
-from salt_ext.files.text_lines import read_lines
 from salt_ext.pair.pair import Pair
 
-# Of each file: more would not change what is found.
-_MOST_BYTES = 4 << 20
-_HELD_OUT_BYTES = 20_000
-# Characters.
-_LONGEST_LINE = 2000
 # Of the longest training: 50 steps of 2,048 tokens, which are shorter than this in most texts.
 _TRAINING_BYTES = 50 * 2048 * 8
 
@@ -85,7 +78,7 @@ class Streams:
         if len(self.held_out.ids) <= context:
             raise InputError(
                 f"text: the part of it that is measured on has {len(self.held_out.ids)} tokens, expected more than one "
-                f"window of {context}: give a longer text, such as {2 * _HELD_OUT_BYTES // 1000} kB, or --time-limit 0"
+                f"window of {context}: give a longer text, such as {2 * HELD_OUT_BYTES // 1000} kB, or --time-limit 0"
             )
 
     @property
@@ -126,32 +119,8 @@ def read_sample(files: Sequence[str | Path], *, seed: int) -> Sample:
     Raises:
         InputError: the files are not a list, or one cannot be read, is not UTF-8 or holds no text.
     """
-    if isinstance(files, str | Path):
-        raise InputError(f"text is {str(files)!r}, expected a list of files")
-    read = [line for file in files for line in read_lines(Path(file), max_bytes=_MOST_BYTES) if line.strip()]
-    lines = list(dict.fromkeys(part for line in read for part in _parts(line)))
-    random.Random(seed).shuffle(lines)
-    total = sum(len(line.encode()) for line in lines)
-    held_out = _front(lines, min(_HELD_OUT_BYTES, total // 2))
-    training = lines[held_out:]
-    return Sample(tuple(map(str, files)), lines[:held_out], training[: _front(training, _TRAINING_BYTES)])
-
-
-def _parts(line: str) -> list[str]:
-    """A document in pieces of some hundred words, so that a few long ones are not all that is measured on."""
-    if len(line) <= _LONGEST_LINE:
-        return [line]
-    return textwrap.wrap(line, _LONGEST_LINE, break_on_hyphens=False, drop_whitespace=False, replace_whitespace=False)
-
-
-def _front(lines: list[str], size: int) -> int:
-    """How many of the first lines make up so many bytes, or as few more as can be; at least one."""
-    found = 0
-    for number, line in enumerate(lines, 1):
-        found += len(line.encode())
-        if found >= size:
-            return number
-    return len(lines)
+    found = read_documents(files, seed=seed, training_bytes=_TRAINING_BYTES)
+    return Sample(tuple(map(str, files)), found.held_out, found.training)
 
 
 def _bytes_per_token(stream: TokenStream) -> float:

@@ -41,6 +41,8 @@ def print_explanations(found: Sequence[Explanation], console: Console) -> None:
         if row.mapped_from:
             more = ", corrected by" if row.sources else ""
             say(console, f"one map of {row.mapped_from:,} source rows, see the plan's low-rank part{more}")
+        if row.learned is not None:
+            say(console, f"distilled: {row.learned[0]:,} snippets, moved by {row.learned[1]:.2f} of its norm")
         if not row.sources:
             continue
         table = PlainTable("weight", "source id", "source token")

@@ -129,7 +129,7 @@ SetOptions = Annotated[
 ]
 
 
-def options_of(context: typer.Context, kind: type[Options], **changes: object) -> Options:
+def options_of(context: typer.Context, kind: type[Options], /, **changes: object) -> Options:
     """The options object of a command: of what the command line has, all that the object has a field for.
 
     Args:

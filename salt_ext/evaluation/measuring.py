@@ -53,7 +53,7 @@ def measure_stream(
     """
     at_least_one(context=context, batch_size=batch_size)
     targets = torch.where(stream.counted, stream.ids, _NOT_COUNTED)
-    at_once = windows_at_once(model, context, batch_size)
+    at_once = windows_at_once(outputs_of(model), context, batch_size)
     training = model.training
     model.eval()
     bits = 0.0
@@ -69,14 +69,18 @@ def measure_stream(
     finally:
         model.train(training)
     if bool(stream.counted[0]):
-        bits += math.log2(outputs or model.config.get_text_config().vocab_size)
+        bits += math.log2(outputs or outputs_of(model))
     return TextScore(bits, stream.bytes, int(stream.counted.sum()), stream.altered)
 
 
-def windows_at_once(model: PreTrainedModel, context: int, most: int) -> int:
+def outputs_of(model: PreTrainedModel) -> int:
+    """How many logits a model gives, by its configuration."""
+    return int(model.config.get_text_config().vocab_size)
+
+
+def windows_at_once(outputs: int, context: int, most: int) -> int:
     """Windows whose logits, as float32, take no more than 256 MB; one at least, `most` at most."""
-    size = 4 * context * int(model.config.get_text_config().vocab_size)
-    return max(1, min(most, _LOGITS_BYTES // size))
+    return max(1, min(most, _LOGITS_BYTES // (4 * context * outputs)))
 
 
 def logits_of(model: PreTrainedModel, inputs: Tensor) -> Tensor:

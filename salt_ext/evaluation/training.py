@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from salt_ext.errors import InputError
-from salt_ext.evaluation.measuring import Stop, check_time, logits_of, wide, windows_at_once
+from salt_ext.evaluation.measuring import Stop, check_time, logits_of, outputs_of, wide, windows_at_once
 from salt_ext.evaluation.precision import computing_in
 from salt_ext.evaluation.token_stream import TokenStream, at_least_one
 
@@ -71,7 +71,7 @@ def adapt_stream(
     targets = ids[1 : count * context + 1].view(count, context)
     order = _order(count, seed)
     per_step = max(1, tokens_per_step // context)
-    at_once = windows_at_once(model, context, per_step)
+    at_once = windows_at_once(outputs_of(model), context, per_step)
     losses = []
     with _training(model, seed), _Trained(model, only_rows) as trained:
         optimizer = torch.optim.AdamW(trained.parameters, lr=lr, betas=(0.9, 0.95), weight_decay=0.01)

@@ -26,6 +26,7 @@ class Explanation:
         sources: (source id, what it writes, weight), the largest magnitude first.
         residual: ||q - wA|| / ||q|| in donor space, None where there was no regression.
         mapped_from: source rows that a dense map of the plan makes this row of, on top of `sources`; 0 without one.
+        learned: (windows of text that it was seen in, what it moved by over its norm) of a distillation; None without.
     """
 
     target_id: int
@@ -34,6 +35,7 @@ class Explanation:
     sources: list[tuple[int, str | None, float]]
     residual: float | None
     mapped_from: int
+    learned: tuple[int, float] | None
 
 
 def explain(output: str | Path, tokens: Sequence[str]) -> list[Explanation]:
@@ -88,7 +90,15 @@ def _explain(plan: TransferPlan, vocabulary: Vocabulary, names: list[str | None]
         sources=[(source, names[source], weight) for source, weight in plan.explain(number)],
         residual=residual if residual == residual else None,
         mapped_from=len(low_rank.columns) if low_rank is not None and bool((low_rank.rows == number).any()) else 0,
+        learned=_learned(plan, number),
     )
+
+
+def _learned(plan: TransferPlan, number: int) -> tuple[int, float] | None:
+    place = [] if plan.dense is None else (plan.dense.rows == number).nonzero().flatten().tolist()
+    if plan.dense is None or not place:
+        return None
+    return int(plan.dense.snippets[place[0]]), float(plan.dense.moved[place[0]])
 
 
 def _source_tokens(plan: TransferPlan, folder: Path) -> list[str | None]:

@@ -127,6 +127,30 @@ class DensePart:
         if bool((self.rows.diff() <= 0).any()):
             raise InputError("dense part: rows must ascend strictly")
 
+    def on_top_of(self, earlier: DensePart | None) -> DensePart:
+        """Both parts as one: differences and snippets of a row add up, `moved` is the later one's where both have it.
+
+        Raises:
+            InputError: one has a head of its own and the other has none, or their widths differ.
+        """
+        if earlier is None:
+            return self
+        if (self.head is None) != (earlier.head is None) or self.input.shape[1] != earlier.input.shape[1]:
+            raise InputError("dense part: the earlier one is of another kind of model, expected the same tables")
+        rows = torch.cat([earlier.rows, self.rows]).unique()
+        places = [torch.searchsorted(rows, each.rows) for each in (earlier, self)]
+
+        def summed(first: Tensor, second: Tensor) -> Tensor:
+            total = first.new_zeros(len(rows), *first.shape[1:])
+            return total.index_add(0, places[0], first).index_add(0, places[1], second)
+
+        moved = earlier.moved.new_zeros(len(rows))
+        moved[places[0]] = earlier.moved
+        moved[places[1]] = self.moved
+        head = None if self.head is None or earlier.head is None else summed(earlier.head, self.head)
+        inputs, snippets = summed(earlier.input, self.input), summed(earlier.snippets, self.snippets)
+        return DensePart(rows, inputs, head, snippets, moved)
+
     def add_to(self, block: Tensor, rows: Tensor, *, head: bool) -> Tensor:
         """Rows of a table with their differences on top.
 

@@ -1,0 +1,133 @@
+"""Rows that learn on top of a frozen model, beside the same model whose tables really hold them."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import transformers
+from factories import small_llama
+from torch.nn.functional import cross_entropy
+
+from salt_ext.distillation.learned_rows import LearnedRows
+from salt_ext.distillation.states import layers_of, read
+from salt_ext.errors import InputError
+
+ROWS = torch.tensor([2, 3, 11, 19])
+IDS = torch.tensor([[2, 5, 3, 2, 0], [11, 11, 1, 7, 19]])
+
+
+def llama(*, tied: bool) -> transformers.PreTrainedModel:
+    torch.manual_seed(0)
+    config = small_llama(20, tie_word_embeddings=tied, pad_token_id=2, num_hidden_layers=3)
+    return transformers.LlamaForCausalLM(config)
+
+
+def gemma(*, tied: bool) -> transformers.PreTrainedModel:
+    """Scales what it looks up."""
+    torch.manual_seed(0)
+    config = transformers.Gemma3TextConfig(
+        vocab_size=20,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        tie_word_embeddings=tied,
+        pad_token_id=2,
+    )
+    return transformers.Gemma3ForCausalLM(config)
+
+
+def with_rows(model: transformers.PreTrainedModel, learned: LearnedRows) -> transformers.PreTrainedModel:
+    """The model with the differences in its tables, and gradients for all of them."""
+    other = copy.deepcopy(model).requires_grad_(True)
+    with torch.no_grad():
+        other.get_input_embeddings().weight[ROWS] += learned.input
+        if not learned.tied:
+            other.get_output_embeddings().weight[ROWS] += learned.head
+    return other
+
+
+def loss_of(model: transformers.PreTrainedModel) -> torch.Tensor:
+    logits = model(input_ids=IDS, use_cache=False).logits[:, :-1]
+    return cross_entropy(logits.flatten(0, 1), IDS[:, 1:].flatten())
+
+
+@pytest.mark.parametrize("make", [llama, gemma])
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+def test_is_the_model_with_other_rows(make, tied):
+    model = make(tied=tied)
+    learned = LearnedRows(model, ROWS)
+    assert learned.tied == tied
+    torch.nn.init.normal_(learned.input, std=0.3)
+    if not tied:
+        torch.nn.init.normal_(learned.head, std=0.3)
+    other = with_rows(model, learned)
+    with learned.in_place():
+        found, loss = model(input_ids=IDS, use_cache=False).logits, loss_of(model)
+    torch.testing.assert_close(found, other(input_ids=IDS, use_cache=False).logits, rtol=1e-4, atol=1e-5)
+    loss.backward()
+    loss_of(other).backward()
+    # A padding id gets no gradient in a table of torch's own, and is a token like any other here.
+    kept = other.get_input_embeddings().padding_idx != ROWS
+    gradient = other.get_input_embeddings().weight.grad[ROWS]
+    torch.testing.assert_close(learned.input.grad[kept], gradient[kept], rtol=1e-3, atol=1e-6)
+    if not tied:
+        torch.testing.assert_close(
+            learned.head.grad, other.get_output_embeddings().weight.grad[ROWS], rtol=1e-3, atol=1e-6
+        )
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_the_model_is_as_before_behind_the_block():
+    model = llama(tied=True)
+    learned = LearnedRows(model, ROWS)
+    before = model(input_ids=IDS).logits
+    torch.nn.init.normal_(learned.input)
+    with learned.in_place():
+        assert not torch.equal(model(input_ids=IDS).logits, before)
+    with pytest.raises(IndexError), learned.in_place():
+        model(input_ids=IDS + 100)
+    assert torch.equal(model(input_ids=IDS).logits, before)
+
+
+def test_small_differences_move_a_half_table():
+    """Summed before rounding, many steps of a thousandth are not lost in bfloat16."""
+    model = llama(tied=True).bfloat16()
+    learned = LearnedRows(model, ROWS)
+    assert learned.input.dtype == torch.float32
+    with torch.no_grad():
+        learned.input += 0.25 * model.get_input_embeddings().weight[ROWS].float()
+    with learned.in_place():
+        found = model.get_input_embeddings()(ROWS)
+    expected = (1.25 * model.get_input_embeddings().weight[ROWS].float()).bfloat16()
+    assert torch.equal(found, expected)
+
+
+def test_a_model_without_a_head_is_refused():
+    body = transformers.LlamaModel(small_llama(20))
+    with pytest.raises(InputError, match=r"a NoneType, expected an Embedding and a Linear"):
+        LearnedRows(body, ROWS)
+
+
+@pytest.mark.parametrize("layer", [1, 2])
+def test_states_are_those_behind_the_layer(layer):
+    model = llama(tied=True)
+    expected = model(input_ids=IDS, output_hidden_states=True)
+    found = read(model, IDS, layer=layer, logits=True)
+    assert torch.equal(found.states, expected.hidden_states[layer])
+    assert torch.equal(found.logits, expected.logits)
+
+
+def test_no_layer_is_run_that_nobody_asked_for():
+    model = llama(tied=True)
+    run = []
+    for number, layer in enumerate(layers_of(model)):
+        layer.register_forward_hook(lambda *_, number=number: run.append(number))
+    assert read(model, IDS, layer=2, logits=False).logits is None
+    assert run == [0, 1]
+    assert read(model, IDS, layer=None, logits=False) == (None, None)
+    assert run == [0, 1]

@@ -1,0 +1,114 @@
+"""What is said of a distillation: its cost before it begins, its part of the report and of the model card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from salt_ext.checkpoint.names import CARD_FILE, REPORT_FILE
+from salt_ext.errors import InputError
+from salt_ext.evaluation.token_stream import TextScore
+from salt_ext.files.json_text import read_json
+
+if TYPE_CHECKING:
+    from salt_ext.distillation.opening import Learner
+    from salt_ext.distillation.options import DistillOptions
+    from salt_ext.distillation.paired_text import Window
+    from salt_ext.distillation.training import Lesson, Step
+    from salt_ext.plan import DensePart
+
+# Tokens by name: there to be looked through by a person, their number stands beside them.
+_LISTED = 1000
+# A number, its gradient, and two of the optimizer's.
+_BYTES_PER_NUMBER = 16
+
+
+def cost_sentence(lesson: Lesson, windows: Sequence[Window], new: int) -> str:
+    """What the training will cost, by one step that is thrown away."""
+    options = lesson.options
+    steps = -(-options.tokens // options.tokens_per_step)
+    minutes = lesson.seconds_per_step(windows) * steps / 60
+    numbers = sum(learned.numel() for learned, _ in lesson.learned.tables.values())
+    size = _BYTES_PER_NUMBER * numbers / 2**20
+    return (
+        f"about {minutes:.1f} min on {lesson.models.student.device} for {options.tokens:,} tokens in {steps} steps: "
+        f"{len(lesson.learned.rows):,} of {new:,} new rows learn, {size:,.0f} MiB with their optimizer"
+    )
+
+
+def report_of(
+    learner: Learner,
+    options: DistillOptions,
+    steps: Sequence[Step],
+    scores: tuple[TextScore, TextScore],
+    dense: DensePart,
+    *,
+    layer: int,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """The student's report with a part "distillation".
+
+    Args:
+        learner: student and teacher.
+        options: of the training.
+        steps: of the training.
+        scores: of the held-out text, before and after.
+        dense: what was learned.
+        layer: whose states were compared.
+        seconds: of the job's steps.
+
+    Raises:
+        InputError: the student's report is no JSON object.
+    """
+    file = learner.student.folder / REPORT_FILE
+    try:
+        report = read_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read as a report: {error}") from error
+    if not isinstance(report, dict):
+        raise InputError(f"{file} is no report of salt-ext, expected a JSON object")
+    unreached = learner.new_rows[~torch.isin(learner.new_rows, dense.rows)].tolist()
+    tokens = learner.vocabulary.tokens
+    before, after = scores
+    return report | {
+        "distillation": {
+            "salt-ext": version("salt-ext"),
+            "options": options.as_json(),
+            "text_sha256": {str(text): sha256(Path(text).read_bytes()).hexdigest() for text in options.text},
+            "layer": layer,
+            "rows": {"learned": len(dense.rows), "unreached": len(unreached)},
+            "unreached_tokens": [[number, tokens[number]] for number in unreached[:_LISTED]],
+            "moved": _quartiles(dense.moved),
+            "snippets": _quartiles(dense.snippets.float()),
+            "held_out_bytes": before.bytes,
+            "bits_per_byte": {"before": before.bits_per_byte, "after": after.bits_per_byte},
+            "curve": [{"tokens": step.tokens} | step.losses for step in steps],
+            "seconds": {name: round(value, 4) for name, value in seconds.items()},
+        }
+    }
+
+
+def card_of(learner: Learner, report: dict[str, Any]) -> str:
+    """The student's model card with a paragraph of the distillation."""
+    file = learner.student.folder / CARD_FILE
+    own = file.read_text(encoding="utf-8").rstrip() if file.is_file() else "# A moved language model"
+    found = report["distillation"]
+    bits = found["bits_per_byte"]
+    return f"""{own}
+
+## Distillation
+
+The rows of {found["rows"]["learned"]:,} new tokens then learned from the source itself on
+{found["curve"][-1]["tokens"]:,} tokens, while all else stayed as it was: bits per byte of held-out text went from
+{bits["before"]:.3f} to {bits["after"]:.3f}. The plan holds what they learned as its dense part.
+"""
+
+
+def _quartiles(numbers: torch.Tensor) -> dict[str, float]:
+    found = torch.quantile(numbers.double(), torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0], dtype=torch.float64))
+    return dict(zip(("min", "q25", "median", "q75", "max"), found.tolist(), strict=True))

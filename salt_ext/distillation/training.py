@@ -1,0 +1,179 @@
+"""The loop: teacher and student read the same windows, and the rows of new tokens follow the losses."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from salt_ext.distillation.learned_rows import LearnedRows
+from salt_ext.distillation.losses import chunk_log_probabilities, chunks_loss, states_loss, token_log_probabilities
+from salt_ext.distillation.models import Models
+from salt_ext.distillation.options import DistillOptions
+from salt_ext.distillation.paired_text import Batch, Window, batched
+from salt_ext.distillation.states import read
+from salt_ext.errors import InputError
+from salt_ext.evaluation.measuring import windows_at_once
+
+_WARM_UP = 0.05
+_BETAS = (0.9, 0.95)
+_LARGEST_GRADIENT = 1.0
+
+
+class Step(NamedTuple):
+    """One update.
+
+    Attributes:
+        tokens: of the new tokenizer, that were learned from so far.
+        losses: by name, unweighted.
+    """
+
+    tokens: int
+    losses: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What stays the same from step to step.
+
+    Attributes:
+        models: student and teacher, frozen.
+        learned: the student's rows.
+        options: weights of the losses and rates.
+        layer: whose states are compared.
+        outputs: logits of the larger vocabulary, by which memory is bounded.
+    """
+
+    models: Models
+    learned: LearnedRows
+    options: DistillOptions
+    layer: int
+    outputs: int
+
+    def learn(self, windows: Sequence[Window], *, progress: Callable[[Step], None] | None = None) -> list[Step]:
+        """Reads windows until the tokens of the options are reached.
+
+        Adam (beta 0.9, 0.95, no decay) on the rows alone; the rate rises over the first twentieth of the tokens and
+        falls along a cosine to a tenth. Gradients are clipped to norm 1.
+
+        Args:
+            windows: the text; it is read in an order that depends on the seed alone, again and again.
+            progress: called with every step.
+
+        Raises:
+            InputError: a loss is not finite; the message says where. The rows stay those of the step before.
+        """
+        options = self.options
+        groups = [
+            {"params": [learned], "share": self._rate(name, before)} for name, (learned, before) in self._tables()
+        ]
+        optimizer = torch.optim.Adam(groups, lr=1.0, betas=_BETAS)
+        order = _order(len(windows), options.seed)
+        steps: list[Step] = []
+        done = 0
+        while done < options.tokens:
+            chosen, size = self._draw(windows, order)
+            losses = self._gradients(chosen, size)
+            if not all(map(math.isfinite, losses.values())):
+                found = ", ".join(f"{name} {value}" for name, value in losses.items())
+                raise InputError(f"losses are not finite at step {len(steps) + 1}, behind {done} tokens: {found}")
+            rate = _schedule(done / options.tokens)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["share"]
+                torch.nn.utils.clip_grad_norm_(group["params"], _LARGEST_GRADIENT)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            done += size
+            steps.append(Step(done, losses))
+            if progress is not None:
+                progress(steps[-1])
+        return steps
+
+    def seconds_per_step(self, windows: Sequence[Window]) -> float:
+        """How long a step takes, by one whose gradients are thrown away."""
+        order = _order(len(windows), self.options.seed)
+        chosen, size = self._draw(windows, order)
+        self._gradients(chosen[:1], size)  # what is slow the first time only
+        begun = time.perf_counter()
+        self._gradients(chosen, size)
+        took = time.perf_counter() - begun
+        for learned, _ in self.learned.tables.values():
+            learned.grad = None
+        return took
+
+    def _draw(self, windows: Sequence[Window], order: Iterator[int]) -> tuple[list[Window], int]:
+        """The windows of a step, and the tokens that they hold beside their first."""
+        chosen: list[Window] = []
+        size = 0
+        while size < self.options.tokens_per_step:
+            chosen.append(windows[next(order)])
+            size += len(chosen[-1].student) - 1
+        return chosen, size
+
+    def _tables(self) -> list[tuple[str, tuple[torch.nn.Parameter, Tensor]]]:
+        return list(self.learned.tables.items())
+
+    def _rate(self, name: str, before: Tensor) -> float:
+        own = self.options.head_learning_rate if name == "head" else None
+        return float(before.square().mean().sqrt()) * (own or self.options.learning_rate)
+
+    def _gradients(self, windows: Sequence[Window], size: int) -> dict[str, float]:
+        """Adds the gradients of a step, in parts whose logits fit memory; its losses."""
+        found = {"states": 0.0, "chunks": 0.0, "next_token": 0.0}
+        # Windows of one length side by side: the shorter ones are padded.
+        ordered = sorted(windows, key=lambda window: len(window.student))
+        at_once = windows_at_once(self.outputs, self.options.context, len(ordered))
+        for begin in range(0, len(ordered), at_once):
+            part = ordered[begin : begin + at_once]
+            share = sum(len(window.student) - 1 for window in part) / size
+            losses = self._losses(batched(part))
+            total: Any = sum(getattr(self.options, name) * value for name, value in losses.items())
+            (total * share).backward()
+            for name, value in losses.items():
+                found[name] += share * value.detach().item()
+        return {name: value for name, value in found.items() if getattr(self.options, name)}
+
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        options, student = self.options, self.models.student
+        device = student.device
+        layer = self.layer if options.states else None
+        with self.models.teacher() as teacher:
+            theirs = read(teacher, batch.teacher.to(device), layer=layer, logits=bool(options.chunks))
+        with self.learned.in_place():
+            mine = read(student, batch.student.to(device), layer=layer, logits=options.reads_all_layers)
+        losses = {}
+        if mine.states is not None and theirs.states is not None:
+            inside = ~batch.begins
+            pairs = (mine.states, batch.student_ends), (theirs.states, batch.teacher_ends)
+            losses["states"] = states_loss(*(states.flatten(0, 1)[ends[inside].to(device)] for states, ends in pairs))
+        if mine.logits is not None:
+            tokens = token_log_probabilities(mine.logits, batch.student.to(device))
+            if options.next_token:
+                losses["next_token"] = -tokens[batch.targets.to(device)].mean()
+            if theirs.logits is not None and bool(batch.is_text.any()):
+                others = token_log_probabilities(theirs.logits, batch.teacher.to(device))
+                chunks = [
+                    chunk_log_probabilities(each, ends.to(device), batch.is_text.to(device))
+                    for each, ends in ((tokens, batch.student_ends), (others, batch.teacher_ends))
+                ]
+                losses["chunks"] = chunks_loss(*chunks, temperature=options.temperature)
+        return losses
+
+
+def _order(count: int, seed: int) -> Iterator[int]:
+    drawn = random.Random(seed)
+    while True:
+        yield from drawn.sample(range(count), count)
+
+
+def _schedule(share: float) -> float:
+    """The rate at this share of the tokens, as a part of the highest."""
+    if share < _WARM_UP:
+        return (share + 0.2 * _WARM_UP) / (1.2 * _WARM_UP)
+    return 0.1 + 0.45 * (1 + math.cos(math.pi * (share - _WARM_UP) / (1 - _WARM_UP)))
