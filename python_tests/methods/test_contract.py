@@ -11,7 +11,7 @@ import pytest
 from salt_ext.methods import Combinations, MethodInfo, MethodInputs, check_method, method_class, method_names
 from salt_ext.methods.tokalign import TokAlign
 
-FILES = {"wechsel", "trans-tokenization", "tokalign"}
+FILES = {"wechsel", "trans-tokenization", "tokalign", "plan"}
 
 
 @pytest.mark.parametrize("name", sorted(set(method_names()) - FILES))

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from salt_ext.display.notebook import html_table
 from salt_ext.pair.left_out import left_out_sentences
 from salt_ext.plan import Provenance
-
-if TYPE_CHECKING:
-    pass
 
 _SHOWN_FILES = 10
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from salt_ext.errors import InputError
-from salt_ext.plan import Draw, LowRank, Norms, Provenance, TransferPlan
+from salt_ext.plan import DensePart, Draw, LowRank, Norms, Provenance, TransferPlan
 from salt_ext.vocab import Anchors, Vocabulary
 
 # Anchors whose row is part of the protocol, or the user's word: no method makes them anew.
@@ -30,6 +30,7 @@ class Combinations:
         residual: float32 [n], ||q - wA|| / ||q||; None where the method has none.
         head_values: float32 [sum of lengths], weights for output tables; None where they are equal.
         low_rank: a dense term, see `LowRank`; its rows are among `target_ids`.
+        dense: what an earlier distillation taught rows, see `DensePart`.
         norms: how the rows are scaled.
         norm_anchors: int64, ascending, target ids of the anchors whose norms tell how; None for all that are copied.
         fallback: what becomes of new tokens that the method does not make: SAMPLED or AVERAGED.
@@ -45,6 +46,7 @@ class Combinations:
     residual: npt.NDArray[np.float32] | None = None
     head_values: npt.NDArray[np.float32] | None = None
     low_rank: LowRank | None = None
+    dense: DensePart | None = None
     norms: Norms = Norms.KEPT
     norm_anchors: npt.NDArray[np.int64] | None = None
     fallback: Provenance = Provenance.SAMPLED
@@ -130,6 +132,7 @@ def assemble_plan(
         metadata=dict(metadata or {}),
         head_values=None if combined.head_values is None else merged(combined.head_values),
         low_rank=combined.low_rank,
+        dense=combined.dense,
         norms=combined.norms,
         norm_anchors=None if telling is None else torch.from_numpy(telling[provenance[telling] == Provenance.COPIED]),
         draw=combined.draw,

@@ -30,6 +30,7 @@ _BUILT_IN = {
     "tokalign": "tokalign:TokAlign",
     "trans-tokenization": "trans_tokenization:TransTokenization",
     "global": "global_map:GlobalMap",
+    "plan": "recorded:Recorded",
     "mean": "controls.mean:Mean",
     "gaussian": "controls.gaussian:Gaussian",
     "random": "controls.random:Random",
