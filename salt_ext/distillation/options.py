@@ -25,7 +25,7 @@ class DistillOptions:
         chunks: weight of the loss of chunk probabilities.
         next_token: weight of the loss of the next token.
         layer: whose hidden states are compared, 1 for what the first layer gives; None for a third of the body.
-        learning_rate: of the input table's rows, as a share of the root mean square of its numbers a step (Adam).
+        learning_rate: of the input table's rows, as a share of the root mean square of its numbers a step.
         head_learning_rate: of an untied head's, as a share of its own; None for the same share.
         temperature: of the chunk probabilities.
         context: tokens that either model reads at once.

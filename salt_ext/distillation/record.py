@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 # Tokens by name: there to be looked through by a person, their number stands beside them.
 _LISTED = 1000
-# A number, its gradient, and two of the optimizer's.
-_BYTES_PER_NUMBER = 16
+# A number, its gradient, and the optimizer's mean.
+_BYTES_PER_NUMBER = 12
 
 
 def cost_sentence(lesson: Lesson, windows: Sequence[Window], new: int) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 from salt_ext.distillation.learned_rows import LearnedRows
 from salt_ext.distillation.losses import chunk_log_probabilities, chunks_loss, states_loss, token_log_probabilities
 from salt_ext.distillation.models import Models
+from salt_ext.distillation.optimizer import RowAdam
 from salt_ext.distillation.options import DistillOptions
 from salt_ext.distillation.paired_text import Batch, Window, batched
 from salt_ext.distillation.states import read
@@ -22,8 +23,6 @@ from salt_ext.errors import InputError
 from salt_ext.evaluation.measuring import windows_at_once
 
 _WARM_UP = 0.05
-_BETAS = (0.9, 0.95)
-_LARGEST_GRADIENT = 1.0
 
 
 class Step(NamedTuple):
@@ -59,8 +58,8 @@ class Lesson:
     def learn(self, windows: Sequence[Window], *, progress: Callable[[Step], None] | None = None) -> list[Step]:
         """Reads windows until the tokens of the options are reached.
 
-        Adam (beta 0.9, 0.95, no decay) on the rows alone; the rate rises over the first twentieth of the tokens and
-        falls along a cosine to a tenth. Gradients are clipped to norm 1.
+        `RowAdam` on the rows alone; the rate rises over the first twentieth of the tokens and falls along a cosine to a
+        tenth.
 
         Args:
             windows: the text; it is read in an order that depends on the seed alone, again and again.
@@ -73,7 +72,7 @@ class Lesson:
         groups = [
             {"params": [learned], "share": self._rate(name, before)} for name, (learned, before) in self._tables()
         ]
-        optimizer = torch.optim.Adam(groups, lr=1.0, betas=_BETAS)
+        optimizer = RowAdam(groups)
         order = _order(len(windows), options.seed)
         steps: list[Step] = []
         done = 0
@@ -86,7 +85,6 @@ class Lesson:
             rate = _schedule(done / options.tokens)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["share"]
-                torch.nn.utils.clip_grad_norm_(group["params"], _LARGEST_GRADIENT)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             done += size
