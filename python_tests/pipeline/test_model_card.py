@@ -116,3 +116,12 @@ def test_hub_names(tmp_path, monkeypatch):
     assert hub_name("org/other") == "org/other"
     assert hub_name(str(cached)) == hub_name(cached) == "org/name"
     assert [hub_name(name) for name in ("gpt2", "./absent", str(tmp_path), tmp_path / "absent")] == [None] * 4
+
+
+def test_the_card_names_what_auto_chose_with_its_options(source, target_tokenizer, tmp_path):
+    target_tokenizer.save_pretrained(tmp_path / "alone")
+    made = salt_ext.transfer(source, tmp_path / "alone", tmp_path / "out")
+    text = (made.output / "README.md").read_text()
+    assert made.report["choice"]["method"] == "subword:input=length"
+    assert "- Method: `subword:input=length` (" in text
+    assert "Chosen by `auto`: by rule: " in text

@@ -30,7 +30,7 @@ class Recorded:
     info: ClassVar[MethodInfo] = MethodInfo(
         name="plan",
         summary="what an earlier transfer made of a sibling of the source",
-        paper="none",
+        paper="an earlier transfer",
         cost="reading the plan",
         needs=("file",),
     )

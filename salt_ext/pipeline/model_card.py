@@ -80,7 +80,9 @@ def _text(
         for file in pair.source.checkpoint.companions().readmes
     )
     tokenizer, alone = report["tokenizer"], isinstance(pair.donor, TokenizerAlone)
-    why = "" if report["choice"] is None else f" It was chosen as {report['choice']['why']}."
+    choice = report["choice"]
+    made = f"{method['name']}`{given}" if choice is None else f"{choice['method']}`"
+    why = "" if choice is None else f" Chosen by `auto`: {choice['why']}."
     return f"""# {title}
 
 salt-ext {version("salt-ext")} gave the source model another vocabulary and computed every row of its embedding tables.
@@ -95,7 +97,7 @@ new language only after training on text of it.
 
 - Source: {_input(names[0], report["inputs"]["source"])}
 - Donor{" (a tokenizer alone)" if alone else ""}: {_input(names[1], report["inputs"]["donor"])}
-- Method: `{method["name"]}`{given} ({method["paper"]}).{why}
+- Method: `{made} ({method["paper"]}).{why}
 - Tokenizer: {tokenizer["kind"]}, {tokenizer["ids"]:,} ids, of which {len(tokenizer["added"])} were added for special
   tokens of the source.
 
