@@ -208,6 +208,16 @@ def test_bad_options_leave_nothing(changes, message, moved, source, text, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
+def test_an_encoder_decoder_is_refused(source_tokenizer, donor, text, tmp_path):
+    size = {"d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 4}
+    config = transformers.T5Config(vocab_size=len(source_tokenizer), decoder_start_token_id=0, **size)
+    transformers.T5ForConditionalGeneration(config).save_pretrained(tmp_path / "t5")
+    source_tokenizer.save_pretrained(tmp_path / "t5")
+    salt_ext.transfer(tmp_path / "t5", donor, tmp_path / "moved", method="subword")
+    with pytest.raises(InputError, match=r"model is an encoder-decoder \(t5\), expected a causal language model"):
+        salt_ext.distill(tmp_path / "moved", tmp_path / "out", teacher=tmp_path / "t5", text=text, **SMALL)
+
+
 def test_bad_texts_are_refused(moved, source, tmp_path):
     single, foreign = tmp_path / "single", tmp_path / "foreign"
     single.write_text("ein Satz\n")

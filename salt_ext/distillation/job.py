@@ -139,10 +139,13 @@ def _layer(learner: Learner, options: DistillOptions) -> int:
     """The layer whose states are compared.
 
     Raises:
-        InputError: the body has fewer.
+        InputError: the body has fewer, reads fewer tokens at once than it is to, or is no decoder.
     """
     trust = learner.student.options.trust_remote_code
-    config = model_config(learner.student.folder, trust_remote_code=trust).get_text_config()
+    whole = model_config(learner.student.folder, trust_remote_code=trust)
+    if whole.is_encoder_decoder:
+        raise InputError(f"model is an encoder-decoder ({whole.model_type}), expected a causal language model")
+    config = whole.get_text_config()
     count = int(config.num_hidden_layers)
     longest = int(getattr(config, "max_position_embeddings", None) or options.context)
     if options.context > longest:
