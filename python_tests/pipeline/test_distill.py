@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +72,19 @@ def test_only_rows_of_new_tokens_that_the_text_holds_learn(moved, taught, text):
     new = set(((kinds != Provenance.COPIED) & (kinds != Provenance.PADDING)).nonzero()[:, 0].tolist())
     assert changed
     assert changed <= new & held
-    # Held-out lines hold a few tokens that no other line has.
-    assert len(changed) > 0.8 * len(new & held)
     unreached = taught.report["distillation"]["rows"]["unreached"]
     assert len(new) - unreached == len(changed)
+
+
+def test_a_text_that_is_read_once_reaches_all_its_new_tokens(moved, source, text, tmp_path):
+    options = SMALL | {"tokens": 9000, "tokens_per_step": 1500, "states": 0, "chunks": 0}
+    found = salt_ext.distill(moved, tmp_path / "out", teacher=source, text=text, **options)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(moved)
+    lines = text[0].read_text(encoding="utf-8").splitlines()
+    held = {token for line in lines for token in tokenizer(line, add_special_tokens=False)["input_ids"]}
+    copied = set(found.plan.rows(Provenance.COPIED).tolist())
+    # Held-out lines hold a few tokens that no other line has.
+    assert len(found.plan.dense.rows) > 0.9 * len(held - copied)
 
 
 @pytest.mark.parametrize("result", ["taught", "taught_untied"])
@@ -154,7 +164,7 @@ def test_the_command_says_what_it_costs_before_it_begins(moved, source, text, tm
     shown = CliRunner().invoke(app, arguments)
     assert shown.exit_code == 0, shown.output
     cost, *rest = shown.output.splitlines()
-    assert "min on cpu for 600 tokens in 2 steps" in cost
+    assert re.search(r"min on cpu for 6\d\d tokens in 2 steps", cost)
     assert any("bits per byte of held-out text" in line for line in rest)
 
 

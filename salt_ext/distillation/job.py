@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from salt_ext.distillation.options import DistillOptions
 from salt_ext.distillation.paired_text import Window, paired_windows
 from salt_ext.distillation.record import card_of, cost_sentence, report_of
 from salt_ext.distillation.states import layers_of
-from salt_ext.distillation.training import Lesson
+from salt_ext.distillation.training import Lesson, drawn_batches, tokens_of
 from salt_ext.errors import InputError
 from salt_ext.evaluation.documents import Documents, read_documents
 from salt_ext.evaluation.measuring import measure_stream
@@ -58,11 +59,11 @@ class Text(NamedTuple):
     """What is learned from and measured on.
 
     Attributes:
-        windows: for both models.
+        batches: windows for both models, of each step.
         held_out: of the student's tokenizer.
     """
 
-    windows: list[Window]
+    batches: list[list[Window]]
     held_out: TokenStream
 
 
@@ -110,7 +111,7 @@ def distill(
             layer = _layer(learner, options)
         with clock.step("read the text"):
             text = _read_text(learner, options)
-            rows, snippets = _reached(learner.new_rows, text.windows)
+            rows, snippets = _reached(learner.new_rows, text.batches)
         with clock.step("load the models"):
             models = Models(learner, device=options.torch_device)
             learned = LearnedRows(models.student, rows)
@@ -120,8 +121,8 @@ def distill(
             before = measure_stream(models.student, text.held_out, context=options.context)
         with clock.step("learn"):
             if announce is not None:
-                announce(cost_sentence(lesson, text.windows, len(learner.new_rows)))
-            steps = lesson.learn(text.windows, progress=lambda step: clock.advance(step.tokens, options.tokens))
+                announce(cost_sentence(lesson, text.batches, len(learner.new_rows)))
+            steps = lesson.learn(text.batches, progress=lambda step: clock.advance(step.tokens, options.tokens))
         with clock.step("measure after"), learned.in_place():
             after = measure_stream(models.student, text.held_out, context=options.context)
         dense = _taught(learned, snippets)
@@ -168,23 +169,23 @@ def _read_text(learner: Learner, options: DistillOptions) -> Text:
     windows = paired_windows(
         learner.student_tokenizer, learner.teacher_tokenizer, found.training, context=options.context
     )
-    tokens = sum(len(window.student) - 1 for window in windows)
+    tokens = tokens_of(windows)
     if tokens < options.tokens_per_step:
         raise InputError(
             f"text has {tokens} tokens to learn from, expected at least those of one step, {options.tokens_per_step}"
         )
     held_out = token_stream(learner.student_tokenizer, found.held_out)
-    return Text(windows, held_out)
+    return Text(drawn_batches(windows, options), held_out)
 
 
-def _reached(new: Tensor, windows: Sequence[Window]) -> tuple[Tensor, Tensor]:
-    """The new tokens that the text holds, and in how many windows each.
+def _reached(new: Tensor, batches: Sequence[Sequence[Window]]) -> tuple[Tensor, Tensor]:
+    """The new tokens that are read, and in how many windows each.
 
     Raises:
         InputError: there is none.
     """
     seen = torch.zeros(int(new.max()) + 1 if len(new) else 0, dtype=torch.int64)
-    for window in windows:
+    for window in chain.from_iterable(batches):
         tokens = window.student.unique()
         seen[tokens[tokens < len(seen)]] += 1
     rows = new[seen[new] > 0]

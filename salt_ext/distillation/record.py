@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from salt_ext.checkpoint.names import CARD_FILE, REPORT_FILE
+from salt_ext.distillation.training import tokens_of
 from salt_ext.errors import InputError
 from salt_ext.evaluation.token_stream import TextScore
 from salt_ext.files.json_text import read_json
@@ -28,15 +29,14 @@ _LISTED = 1000
 _BYTES_PER_NUMBER = 12
 
 
-def cost_sentence(lesson: Lesson, windows: Sequence[Window], new: int) -> str:
+def cost_sentence(lesson: Lesson, batches: Sequence[Sequence[Window]], new: int) -> str:
     """What the training will cost, by one step that is thrown away."""
-    options = lesson.options
-    steps = -(-options.tokens // options.tokens_per_step)
-    minutes = lesson.seconds_per_step(windows) * steps / 60
+    tokens = sum(map(tokens_of, batches))
+    minutes = lesson.seconds_of(batches[0]) * len(batches) / 60
     numbers = sum(learned.numel() for learned, _ in lesson.learned.tables.values())
     size = _BYTES_PER_NUMBER * numbers / 2**20
     return (
-        f"about {minutes:.1f} min on {lesson.models.student.device} for {options.tokens:,} tokens in {steps} steps: "
+        f"about {minutes:.1f} min on {lesson.models.student.device} for {tokens:,} tokens in {len(batches)} steps: "
         f"{len(lesson.learned.rows):,} of {new:,} new rows learn, {size:,.0f} MiB with their optimizer"
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -55,64 +55,52 @@ class Lesson:
     layer: int
     outputs: int
 
-    def learn(self, windows: Sequence[Window], *, progress: Callable[[Step], None] | None = None) -> list[Step]:
-        """Reads windows until the tokens of the options are reached.
+    def learn(
+        self, batches: Sequence[Sequence[Window]], *, progress: Callable[[Step], None] | None = None
+    ) -> list[Step]:
+        """One update for each batch.
 
-        `RowAdam` on the rows alone; the rate rises over the first twentieth of the tokens and falls along a cosine to a
+        `RowAdam` on the rows alone; the rate rises over the first twentieth of the steps and falls along a cosine to a
         tenth.
 
         Args:
-            windows: the text; it is read in an order that depends on the seed alone, again and again.
+            batches: the windows of each step.
             progress: called with every step.
 
         Raises:
             InputError: a loss is not finite; the message says where. The rows stay those of the step before.
         """
-        options = self.options
         groups = [
             {"params": [learned], "share": self._rate(name, before)} for name, (learned, before) in self._tables()
         ]
         optimizer = RowAdam(groups)
-        order = _order(len(windows), options.seed)
         steps: list[Step] = []
         done = 0
-        while done < options.tokens:
-            chosen, size = self._draw(windows, order)
-            losses = self._gradients(chosen, size)
+        for windows in batches:
+            losses = self._gradients(windows)
             if not all(map(math.isfinite, losses.values())):
                 found = ", ".join(f"{name} {value}" for name, value in losses.items())
                 raise InputError(f"losses are not finite at step {len(steps) + 1}, behind {done} tokens: {found}")
-            rate = _schedule(done / options.tokens)
+            rate = _schedule(len(steps) / len(batches))
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["share"]
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            done += size
+            done += tokens_of(windows)
             steps.append(Step(done, losses))
             if progress is not None:
                 progress(steps[-1])
         return steps
 
-    def seconds_per_step(self, windows: Sequence[Window]) -> float:
+    def seconds_of(self, windows: Sequence[Window]) -> float:
         """How long a step takes, by one whose gradients are thrown away."""
-        order = _order(len(windows), self.options.seed)
-        chosen, size = self._draw(windows, order)
-        self._gradients(chosen[:1], size)  # what is slow the first time only
+        self._gradients(windows[:1])  # what is slow the first time only
         begun = time.perf_counter()
-        self._gradients(chosen, size)
+        self._gradients(windows)
         took = time.perf_counter() - begun
         for learned, _ in self.learned.tables.values():
             learned.grad = None
         return took
-
-    def _draw(self, windows: Sequence[Window], order: Iterator[int]) -> tuple[list[Window], int]:
-        """The windows of a step, and the tokens that they hold beside their first."""
-        chosen: list[Window] = []
-        size = 0
-        while size < self.options.tokens_per_step:
-            chosen.append(windows[next(order)])
-            size += len(chosen[-1].student) - 1
-        return chosen, size
 
     def _tables(self) -> list[tuple[str, tuple[torch.nn.Parameter, Tensor]]]:
         return list(self.learned.tables.items())
@@ -121,7 +109,7 @@ class Lesson:
         own = self.options.head_learning_rate if name == "head" else None
         return float(before.square().mean().sqrt()) * (own or self.options.learning_rate)
 
-    def _gradients(self, windows: Sequence[Window], size: int) -> dict[str, float]:
+    def _gradients(self, windows: Sequence[Window]) -> dict[str, float]:
         """Adds the gradients of a step, in parts whose logits fit memory; its losses."""
         found = {"states": 0.0, "chunks": 0.0, "next_token": 0.0}
         # Windows of one length side by side: the shorter ones are padded.
@@ -129,7 +117,7 @@ class Lesson:
         at_once = windows_at_once(self.outputs, self.options.context, len(ordered))
         for begin in range(0, len(ordered), at_once):
             part = ordered[begin : begin + at_once]
-            share = sum(len(window.student) - 1 for window in part) / size
+            share = tokens_of(part) / tokens_of(windows)
             losses = self._losses(batched(part))
             total: Any = sum(getattr(self.options, name) * value for name, value in losses.items())
             (total * share).backward()
@@ -164,10 +152,24 @@ class Lesson:
         return losses
 
 
-def _order(count: int, seed: int) -> Iterator[int]:
-    drawn = random.Random(seed)
+def drawn_batches(windows: Sequence[Window], options: DistillOptions) -> list[list[Window]]:
+    """The windows of each step, in an order that depends on the seed alone; all again where the text is too short."""
+    drawn = random.Random(options.seed)
+    batches: list[list[Window]] = [[]]
+    left = options.tokens
     while True:
-        yield from drawn.sample(range(count), count)
+        for number in drawn.sample(range(len(windows)), len(windows)):
+            batches[-1].append(windows[number])
+            if tokens_of(batches[-1]) >= min(left, options.tokens_per_step):
+                left -= tokens_of(batches[-1])
+                if left <= 0:
+                    return batches
+                batches.append([])
+
+
+def tokens_of(windows: Sequence[Window]) -> int:
+    """The tokens that a student predicts in them."""
+    return sum(len(window.student) - 1 for window in windows)
 
 
 def _schedule(share: float) -> float:
