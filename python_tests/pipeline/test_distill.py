@@ -70,21 +70,11 @@ def test_only_rows_of_new_tokens_that_the_text_holds_learn(moved, taught, text):
     held = {token for line in lines for token in tokenizer(line, add_special_tokens=False)["input_ids"]}
     kinds = TransferPlan.load(moved / "salt_plan.safetensors").provenance
     new = set(((kinds != Provenance.COPIED) & (kinds != Provenance.PADDING)).nonzero()[:, 0].tolist())
-    assert changed
     assert changed <= new & held
+    # Half of so short a text is held out, and a part of the rest is read.
+    assert len(changed) > 0.5 * len(new & held)
     unreached = taught.report["distillation"]["rows"]["unreached"]
     assert len(new) - unreached == len(changed)
-
-
-def test_a_text_that_is_read_once_reaches_all_its_new_tokens(moved, source, text, tmp_path):
-    options = SMALL | {"tokens": 9000, "tokens_per_step": 1500, "states": 0, "chunks": 0}
-    found = salt_ext.distill(moved, tmp_path / "out", teacher=source, text=text, **options)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(moved)
-    lines = text[0].read_text(encoding="utf-8").splitlines()
-    held = {token for line in lines for token in tokenizer(line, add_special_tokens=False)["input_ids"]}
-    copied = set(found.plan.rows(Provenance.COPIED).tolist())
-    # Held-out lines hold a few tokens that no other line has.
-    assert len(found.plan.dense.rows) > 0.9 * len(held - copied)
 
 
 @pytest.mark.parametrize("result", ["taught", "taught_untied"])
