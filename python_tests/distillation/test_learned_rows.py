@@ -15,6 +15,8 @@ from salt_ext.distillation.states import layers_of, read
 from salt_ext.errors import InputError
 
 ROWS = torch.tensor([2, 3, 11, 19])
+# New tokens that no text holds: they have the common difference alone.
+OTHERS = torch.tensor([4, 7])
 IDS = torch.tensor([[2, 5, 3, 2, 0], [11, 11, 1, 7, 19]])
 
 
@@ -44,11 +46,20 @@ def gemma(*, tied: bool) -> transformers.PreTrainedModel:
 def with_rows(model: transformers.PreTrainedModel, learned: LearnedRows) -> transformers.PreTrainedModel:
     """The model with the differences in its tables, and gradients for all of them."""
     other = copy.deepcopy(model).requires_grad_(True)
+    # Such an id would get no gradient, and is a token like any other here.
+    other.get_input_embeddings().padding_idx = None
     with torch.no_grad():
-        other.get_input_embeddings().weight[ROWS] += learned.input
-        if not learned.tied:
-            other.get_output_embeddings().weight[ROWS] += learned.head
+        tables = [(other.get_input_embeddings().weight, learned.input)]
+        tables += [] if learned.tied else [(other.get_output_embeddings().weight, learned.head)]
+        for table, found in tables:
+            table[ROWS] += found.own + found.common
+            table[OTHERS] += found.common
     return other
+
+
+def draw(learned: LearnedRows) -> None:
+    for part in learned.parameters:
+        torch.nn.init.normal_(part, std=0.3)
 
 
 def loss_of(model: transformers.PreTrainedModel) -> torch.Tensor:
@@ -60,33 +71,29 @@ def loss_of(model: transformers.PreTrainedModel) -> torch.Tensor:
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 def test_is_the_model_with_other_rows(make, tied):
     model = make(tied=tied)
-    learned = LearnedRows(model, ROWS)
+    learned = LearnedRows(model, ROWS, OTHERS)
     assert learned.tied == tied
-    torch.nn.init.normal_(learned.input, std=0.3)
-    if not tied:
-        torch.nn.init.normal_(learned.head, std=0.3)
+    draw(learned)
     other = with_rows(model, learned)
     with learned.in_place():
         found, loss = model(input_ids=IDS, use_cache=False).logits, loss_of(model)
     torch.testing.assert_close(found, other(input_ids=IDS, use_cache=False).logits, rtol=1e-4, atol=1e-5)
     loss.backward()
     loss_of(other).backward()
-    # A padding id gets no gradient in a table of torch's own, and is a token like any other here.
-    kept = other.get_input_embeddings().padding_idx != ROWS
-    gradient = other.get_input_embeddings().weight.grad[ROWS]
-    torch.testing.assert_close(learned.input.grad[kept], gradient[kept], rtol=1e-3, atol=1e-6)
-    if not tied:
-        torch.testing.assert_close(
-            learned.head.grad, other.get_output_embeddings().weight.grad[ROWS], rtol=1e-3, atol=1e-6
-        )
+    tables = [(other.get_input_embeddings().weight.grad, learned.input)]
+    tables += [] if tied else [(other.get_output_embeddings().weight.grad, learned.head)]
+    for gradient, found in tables:
+        torch.testing.assert_close(found.own.grad, gradient[ROWS], rtol=1e-3, atol=1e-6)
+        common = gradient[torch.cat([ROWS, OTHERS])].sum(dim=0, keepdim=True)
+        torch.testing.assert_close(found.common.grad, common, rtol=1e-3, atol=1e-6)
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_the_model_is_as_before_behind_the_block():
     model = llama(tied=True)
-    learned = LearnedRows(model, ROWS)
+    learned = LearnedRows(model, ROWS, OTHERS)
     before = model(input_ids=IDS).logits
-    torch.nn.init.normal_(learned.input)
+    draw(learned)
     with learned.in_place():
         assert not torch.equal(model(input_ids=IDS).logits, before)
     with pytest.raises(IndexError), learned.in_place():
@@ -97,10 +104,10 @@ def test_the_model_is_as_before_behind_the_block():
 def test_small_differences_move_a_half_table():
     """Summed before rounding, many steps of a thousandth are not lost in bfloat16."""
     model = llama(tied=True).bfloat16()
-    learned = LearnedRows(model, ROWS)
-    assert learned.input.dtype == torch.float32
+    learned = LearnedRows(model, ROWS, OTHERS)
+    assert learned.input.own.dtype == torch.float32
     with torch.no_grad():
-        learned.input += 0.25 * model.get_input_embeddings().weight[ROWS].float()
+        learned.input.own.add_(0.25 * model.get_input_embeddings().weight[ROWS].float())
     with learned.in_place():
         found = model.get_input_embeddings()(ROWS)
     expected = (1.25 * model.get_input_embeddings().weight[ROWS].float()).bfloat16()
@@ -110,7 +117,7 @@ def test_small_differences_move_a_half_table():
 def test_a_model_without_a_head_is_refused():
     body = transformers.LlamaModel(small_llama(20))
     with pytest.raises(InputError, match=r"a NoneType, expected an Embedding and a Linear"):
-        LearnedRows(body, ROWS)
+        LearnedRows(body, ROWS, OTHERS)
 
 
 @pytest.mark.parametrize("layer", [1, 2])

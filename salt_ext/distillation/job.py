@@ -114,7 +114,8 @@ def distill(
             rows, snippets = _reached(learner.new_rows, text.batches)
         with clock.step("load the models"):
             models = Models(learner, device=options.torch_device)
-            learned = LearnedRows(models.student, rows)
+            others = learner.new_rows[~torch.isin(learner.new_rows, rows)]
+            learned = LearnedRows(models.student, rows, others)
             outputs = max(learner.teacher.vocabulary_rows, learner.plan.target_rows)
             lesson = Lesson(models, learned, options, min(layer, len(layers_of(models.student))), outputs)
         with clock.step("measure before"):
@@ -196,11 +197,13 @@ def _reached(new: Tensor, batches: Sequence[Sequence[Window]]) -> tuple[Tensor, 
 
 def _taught(learned: LearnedRows, snippets: Tensor) -> DensePart:
     """What was learned, as a part of a plan."""
-    tables = learned.tables
+    tables, others = learned.tables, len(learned.others)
     _, before = tables["input"]
-    new = {name: parameter.detach().float().cpu() for name, (parameter, _) in tables.items()}
-    moved = new["input"].norm(dim=1) / before.norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny).cpu()
-    return DensePart(learned.rows.cpu(), new["input"], new.get("head"), snippets, moved)
+    rows, order = torch.cat([learned.rows, learned.others]).cpu().sort()
+    new = {name: found.rows(others).detach().cpu()[order] for name, (found, _) in tables.items()}
+    norms = before.norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny).cpu()[order]
+    seen = torch.cat([snippets, snippets.new_zeros(others)])[order]
+    return DensePart(rows, new["input"], new.get("head"), seen, new["input"].norm(dim=1) / norms)
 
 
 def _write(learner: Learner, plan: TransferPlan, folder: Path, clock: Clock) -> None:

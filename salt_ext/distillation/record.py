@@ -33,11 +33,11 @@ def cost_sentence(lesson: Lesson, batches: Sequence[Sequence[Window]], new: int)
     """What the training will cost, by one step that is thrown away."""
     tokens = sum(map(tokens_of, batches))
     minutes = lesson.seconds_of(batches[0]) * len(batches) / 60
-    numbers = sum(learned.numel() for learned, _ in lesson.learned.tables.values())
+    numbers = sum(part.numel() for part in lesson.learned.parameters)
     size = _BYTES_PER_NUMBER * numbers / 2**20
     return (
         f"about {minutes:.1f} min on {lesson.models.student.device} for {tokens:,} tokens in {len(batches)} steps: "
-        f"{len(lesson.learned.rows):,} of {new:,} new rows learn, {size:,.0f} MiB with their optimizer"
+        f"{len(lesson.learned.rows):,} of {new:,} new tokens are in the text, {size:,.0f} MiB for what they learn"
     )
 
 
@@ -72,7 +72,8 @@ def report_of(
         raise InputError(f"{file} cannot be read as a report: {error}") from error
     if not isinstance(report, dict):
         raise InputError(f"{file} is no report of salt-ext, expected a JSON object")
-    unreached = learner.new_rows[~torch.isin(learner.new_rows, dense.rows)].tolist()
+    reached = dense.snippets > 0
+    unreached = dense.rows[~reached].tolist()
     tokens = learner.vocabulary.tokens
     before, after = scores
     return report | {
@@ -81,10 +82,10 @@ def report_of(
             "options": options.as_json(),
             "text_sha256": {str(text): sha256(Path(text).read_bytes()).hexdigest() for text in options.text},
             "layer": layer,
-            "rows": {"learned": len(dense.rows), "unreached": len(unreached)},
+            "rows": {"learned": int(reached.sum()), "unreached": len(unreached)},
             "unreached_tokens": [[number, tokens[number]] for number in unreached[:_LISTED]],
-            "moved": _quartiles(dense.moved),
-            "snippets": _quartiles(dense.snippets.float()),
+            "moved": _quartiles(dense.moved[reached]),
+            "snippets": _quartiles(dense.snippets[reached].float()),
             "held_out_bytes": before.bytes,
             "bits_per_byte": {"before": before.bits_per_byte, "after": after.bits_per_byte},
             "curve": [{"tokens": step.tokens} | step.losses for step in steps],

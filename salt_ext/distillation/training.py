@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from salt_ext.distillation.learned_rows import LearnedRows
@@ -23,6 +22,8 @@ from salt_ext.errors import InputError
 from salt_ext.evaluation.measuring import windows_at_once
 
 _WARM_UP = 0.05
+# Rate of the common difference, over that of a token's own.
+_COMMON = 0.5
 
 
 class Step(NamedTuple):
@@ -71,7 +72,9 @@ class Lesson:
             InputError: a loss is not finite; the message says where. The rows stay those of the step before.
         """
         groups = [
-            {"params": [learned], "share": self._rate(name, before)} for name, (learned, before) in self._tables()
+            {"params": [part], "share": share * self._rate(name, before)}
+            for name, (learned, before) in self.learned.tables.items()
+            for part, share in zip(learned, (1.0, _COMMON), strict=True)
         ]
         optimizer = RowAdam(groups)
         steps: list[Step] = []
@@ -98,12 +101,9 @@ class Lesson:
         begun = time.perf_counter()
         self._gradients(windows)
         took = time.perf_counter() - begun
-        for learned, _ in self.learned.tables.values():
-            learned.grad = None
+        for part in self.learned.parameters:
+            part.grad = None
         return took
-
-    def _tables(self) -> list[tuple[str, tuple[torch.nn.Parameter, Tensor]]]:
-        return list(self.learned.tables.items())
 
     def _rate(self, name: str, before: Tensor) -> float:
         own = self.options.head_learning_rate if name == "head" else None
