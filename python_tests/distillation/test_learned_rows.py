@@ -52,14 +52,24 @@ def with_rows(model: transformers.PreTrainedModel, learned: LearnedRows) -> tran
         tables = [(other.get_input_embeddings().weight, learned.input)]
         tables += [] if learned.tied else [(other.get_output_embeddings().weight, learned.head)]
         for table, found in tables:
-            table[ROWS] += found.own + found.common
-            table[OTHERS] += found.common
+            common = features_of(table) @ found.common
+            table[ROWS] += found.own
+            table[torch.cat([ROWS, OTHERS])] += common
     return other
 
 
+def features_of(table: torch.Tensor) -> torch.Tensor:
+    """1, and the rows of new tokens as the map sees them, by the definition; 16 numbers wide, the rank is 16, too."""
+    rows = table.detach()[torch.cat([ROWS, OTHERS])].double()
+    projection = torch.randn(16, 16, generator=torch.Generator().manual_seed(0)).double()
+    projected = ((rows - rows.mean(dim=0)) / rows.square().mean().sqrt()) @ projection / 4
+    return torch.cat([torch.ones(len(rows), 1), projected.float()], dim=1)
+
+
 def draw(learned: LearnedRows) -> None:
-    for part in learned.parameters:
-        torch.nn.init.normal_(part, std=0.3)
+    for table in learned.tables.values():
+        for part in (table.own, table.common):
+            torch.nn.init.normal_(part, std=0.1)
 
 
 def loss_of(model: transformers.PreTrainedModel) -> torch.Tensor:
@@ -84,7 +94,7 @@ def test_is_the_model_with_other_rows(make, tied):
     tables += [] if tied else [(other.get_output_embeddings().weight.grad, learned.head)]
     for gradient, found in tables:
         torch.testing.assert_close(found.own.grad, gradient[ROWS], rtol=1e-3, atol=1e-6)
-        common = gradient[torch.cat([ROWS, OTHERS])].sum(dim=0, keepdim=True)
+        common = found.features.T @ gradient[torch.cat([ROWS, OTHERS])]
         torch.testing.assert_close(found.common.grad, common, rtol=1e-3, atol=1e-6)
     assert all(parameter.grad is None for parameter in model.parameters())
 

@@ -79,10 +79,10 @@ def test_only_rows_of_new_tokens_learn(moved, taught, text):
     found = taught.report["distillation"]
     assert found["rows"] == {"learned": len(read), "unreached": len(new - read)}
     assert {number for number, _ in found["unreached_tokens"]} == new - read
-    # The others share one difference, up to the rounding of the table.
-    common = dense.input[dense.snippets == 0]
-    assert torch.equal(common, common[:1].expand_as(common))
-    assert not torch.equal(dense.input[dense.snippets > 0][:1], common[:1])
+    # The others have what is common alone: an affine map of rank 32 of what they were.
+    others = dense.snippets == 0
+    assert torch.linalg.matrix_rank(dense.input[others].double(), rtol=1e-5) <= 33
+    assert torch.linalg.matrix_rank(dense.input.double(), rtol=1e-5) > 33
 
 
 @pytest.mark.parametrize("result", ["taught", "taught_untied"])
@@ -111,7 +111,7 @@ def test_a_sibling_of_the_source_takes_the_same_differences(taught, source):
 
 
 def test_states_come_closer_to_the_teachers(moved_untied, untied_source, text, tmp_path):
-    options = SMALL | {"tokens": 6000, "chunks": 0, "next_token": 0, "layer": 1, "learning_rate": 0.1}
+    options = SMALL | {"tokens": 6000, "chunks": 0, "next_token": 0, "layer": 1}
     found = salt_ext.distill(moved_untied, tmp_path / "out", teacher=untied_source, text=text, **options)
     curve = found.report["distillation"]["curve"]
     assert curve[-1]["states"] < 0.8 * curve[0]["states"]

@@ -35,7 +35,7 @@ def distill(
     learning_rate: Annotated[
         float,
         typer.Option(rich_help_panel=TRAINING, help="A step of a row, as a share of the table's root mean square."),
-    ] = 0.03,
+    ] = 0.022,
     head_learning_rate: Annotated[
         float | None, typer.Option(rich_help_panel=TRAINING, help="The same for an untied head; as above if not given.")
     ] = None,

@@ -115,14 +115,14 @@ def distill(
         with clock.step("load the models"):
             models = Models(learner, device=options.torch_device)
             others = learner.new_rows[~torch.isin(learner.new_rows, rows)]
-            learned = LearnedRows(models.student, rows, others)
+            learned = LearnedRows(models.student, rows, others, seed=options.seed)
             outputs = max(learner.teacher.vocabulary_rows, learner.plan.target_rows)
             lesson = Lesson(models, learned, options, min(layer, len(layers_of(models.student))), outputs)
         with clock.step("measure before"):
             before = measure_stream(models.student, text.held_out, context=options.context)
         with clock.step("learn"):
             if announce is not None:
-                announce(cost_sentence(lesson, text.batches, len(learner.new_rows)))
+                announce(cost_sentence(lesson, text.batches))
             steps = lesson.learn(text.batches, progress=lambda step: clock.advance(step.tokens, options.tokens))
         with clock.step("measure after"), learned.in_place():
             after = measure_stream(models.student, text.held_out, context=options.context)
@@ -197,13 +197,11 @@ def _reached(new: Tensor, batches: Sequence[Sequence[Window]]) -> tuple[Tensor, 
 
 def _taught(learned: LearnedRows, snippets: Tensor) -> DensePart:
     """What was learned, as a part of a plan."""
-    tables, others = learned.tables, len(learned.others)
-    _, before = tables["input"]
-    rows, order = torch.cat([learned.rows, learned.others]).cpu().sort()
-    new = {name: found.rows(others).detach().cpu()[order] for name, (found, _) in tables.items()}
-    norms = before.norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny).cpu()[order]
-    seen = torch.cat([snippets, snippets.new_zeros(others)])[order]
-    return DensePart(rows, new["input"], new.get("head"), seen, new["input"].norm(dim=1) / norms)
+    rows, order = learned.rows.sort()
+    new = {name: table.rows(order).detach().cpu() for name, table in learned.tables.items()}
+    norms = learned.input.before.norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny)[order].cpu()
+    seen = torch.cat([snippets, snippets.new_zeros(len(rows) - len(snippets))])[order.cpu()]
+    return DensePart(rows.cpu(), new["input"], new.get("head"), seen, new["input"].norm(dim=1) / norms)
 
 
 def _write(learner: Learner, plan: TransferPlan, folder: Path, clock: Clock) -> None:

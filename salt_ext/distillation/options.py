@@ -44,7 +44,7 @@ class DistillOptions:
     chunks: float = 1.0
     next_token: float = 1.0
     layer: int | None = None
-    learning_rate: float = 0.03
+    learning_rate: float = 0.022
     head_learning_rate: float | None = None
     temperature: float = 100.0
     context: int = 512

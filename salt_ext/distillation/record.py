@@ -29,15 +29,16 @@ _LISTED = 1000
 _BYTES_PER_NUMBER = 12
 
 
-def cost_sentence(lesson: Lesson, batches: Sequence[Sequence[Window]], new: int) -> str:
+def cost_sentence(lesson: Lesson, batches: Sequence[Sequence[Window]]) -> str:
     """What the training will cost, by one step that is thrown away."""
     tokens = sum(map(tokens_of, batches))
     minutes = lesson.seconds_of(batches[0]) * len(batches) / 60
-    numbers = sum(part.numel() for part in lesson.learned.parameters)
+    numbers = sum(table.own.numel() for table in lesson.learned.tables.values())
     size = _BYTES_PER_NUMBER * numbers / 2**20
     return (
         f"about {minutes:.1f} min on {lesson.models.student.device} for {tokens:,} tokens in {len(batches)} steps: "
-        f"{len(lesson.learned.rows):,} of {new:,} new tokens are in the text, {size:,.0f} MiB for what they learn"
+        f"{len(lesson.learned.input.own):,} of {len(lesson.learned.rows):,} new tokens are in the text, "
+        f"{size:,.0f} MiB for what they learn"
     )
 
 

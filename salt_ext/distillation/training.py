@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from salt_ext.distillation.learned_rows import LearnedRows
@@ -22,8 +23,7 @@ from salt_ext.errors import InputError
 from salt_ext.evaluation.measuring import windows_at_once
 
 _WARM_UP = 0.05
-# Rate of the common difference, over that of a token's own.
-_COMMON = 0.5
+_BETAS = (0.9, 0.95)
 
 
 class Step(NamedTuple):
@@ -61,8 +61,8 @@ class Lesson:
     ) -> list[Step]:
         """One update for each batch.
 
-        `RowAdam` on the rows alone; the rate rises over the first twentieth of the steps and falls along a cosine to a
-        tenth.
+        `RowAdam` for the rows' own differences, Adam for what is common; the rate rises over the first twentieth of the
+        steps and falls along a cosine to a tenth.
 
         Args:
             batches: the windows of each step.
@@ -71,12 +71,15 @@ class Lesson:
         Raises:
             InputError: a loss is not finite; the message says where. The rows stay those of the step before.
         """
-        groups = [
-            {"params": [part], "share": share * self._rate(name, before)}
-            for name, (learned, before) in self.learned.tables.items()
-            for part, share in zip(learned, (1.0, _COMMON), strict=True)
+        rates = {name: self._rate(name, learned.before) for name, learned in self.learned.tables.items()}
+        parts = [("own", RowAdam), ("common", torch.optim.Adam)]
+        optimizers = [
+            kind(
+                [{"params": [getattr(self.learned.tables[name], part)], "lr": rate} for name, rate in rates.items()],
+                betas=_BETAS,
+            )
+            for part, kind in parts
         ]
-        optimizer = RowAdam(groups)
         steps: list[Step] = []
         done = 0
         for windows in batches:
@@ -85,10 +88,11 @@ class Lesson:
                 found = ", ".join(f"{name} {value}" for name, value in losses.items())
                 raise InputError(f"losses are not finite at step {len(steps) + 1}, behind {done} tokens: {found}")
             rate = _schedule(len(steps) / len(batches))
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["share"]
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            for optimizer in optimizers:
+                for group, highest in zip(optimizer.param_groups, rates.values(), strict=True):
+                    group["lr"] = rate * highest
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
             done += tokens_of(windows)
             steps.append(Step(done, losses))
             if progress is not None:
@@ -101,8 +105,8 @@ class Lesson:
         begun = time.perf_counter()
         self._gradients(windows)
         took = time.perf_counter() - begun
-        for part in self.learned.parameters:
-            part.grad = None
+        for table in self.learned.tables.values():
+            table.own.grad = table.common.grad = None
         return took
 
     def _rate(self, name: str, before: Tensor) -> float:
