@@ -45,7 +45,7 @@ def distill(
     ] = 512,
     states: Annotated[
         float, typer.Option(min=0, rich_help_panel=LOSSES, help="Weight of the distance of hidden states.")
-    ] = 1.0,
+    ] = 0.0,
     chunks: Annotated[
         float, typer.Option(min=0, rich_help_panel=LOSSES, help="Weight of the divergence of chunk probabilities.")
     ] = 1.0,

@@ -79,11 +79,12 @@ def distill(
     announce: Callable[[str], None] | None = None,
     **changes: Any,
 ) -> DistillResult:
-    """Lets the rows of new tokens learn to make the source's own hidden states and probabilities; all else is frozen.
+    """Lets the rows of new tokens learn to make the source's own probabilities of a text; all else is frozen.
 
-    Token Distillation (arXiv 2505.20133) for the hidden states, Approximate Likelihood Matching (arXiv 2503.20083) for
-    the probabilities, and plain next-token loss, see `salt_ext.distillation.losses`. Rows of anchors stay bit for bit,
-    and so do rows that no text reaches.
+    Approximate Likelihood Matching (arXiv 2503.20083) for the probabilities, plain next-token loss, and as an option
+    Token Distillation (arXiv 2505.20133) for hidden states, see `salt_ext.distillation.losses`. Rows of anchors stay
+    bit for bit. New tokens that the text does not hold get what is learned of all new rows alike, see `LearnedRows`, and
+    the report lists them.
 
     Args:
         model: a folder that `salt-ext transfer` made, not trained since.
