@@ -207,7 +207,7 @@ def test_another_source_of_the_same_body_is_refused(moved, source, text, tmp_pat
         ({"temperature": 0}, "temperature is 0"),
         ({"text": []}, r"text is \[\], expected a list of files"),
         ({"text": "file"}, "text is 'file', expected a list of files"),
-        ({"learning_rate": 1e30}, r"losses are not finite at step 2, behind \d+ tokens: "),
+        ({"learning_rate": 1e30}, r"losses are not finite at step [23], behind \d+ tokens: "),
     ],
 )
 def test_bad_options_leave_nothing(changes, message, moved, source, text, tmp_path):

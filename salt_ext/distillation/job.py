@@ -83,8 +83,8 @@ def distill(
 
     Approximate Likelihood Matching (arXiv 2503.20083) for the probabilities, plain next-token loss, and as an option
     Token Distillation (arXiv 2505.20133) for hidden states, see `salt_ext.distillation.losses`. Rows of anchors stay
-    bit for bit. New tokens that the text does not hold get what is learned of all new rows alike, see `LearnedRows`, and
-    the report lists them.
+    bit for bit. New tokens that the text does not hold get what is learned of all new rows alike, see
+    `salt_ext.distillation.learned_rows`, and the report lists them.
 
     Args:
         model: a folder that `salt-ext transfer` made, not trained since.

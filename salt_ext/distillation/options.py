@@ -18,9 +18,9 @@ from salt_ext.runtime.device import AUTO, choose_device
 class DistillOptions:
     """How new rows learn from the source.
 
-    Defaults are what measured best on SmolLM2-135M moved to German, and to a WordPiece of English, by text that is read:
-    chunks beside the next token, no hidden states (`salt_ext/adaptation/README.md` has the figures). By seconds the next
-    token alone is as good or better: `chunks=0`. Token Distillation as published is `states=1, chunks=0, next_token=0`.
+    Defaults are what measured best on SmolLM2-135M, moved to German and to a WordPiece of English, by text that is
+    read: chunks beside the next token, no hidden states (figures: `salt_ext/adaptation/README.md`). By seconds the next
+    token alone is as good or better: `chunks=0`. As published, Token Distillation is `states=1, chunks=0, next_token=0`.
 
     Attributes:
         text: UTF-8 files in the new language, a document a line. A part that no window overlaps measures the result.
