@@ -20,7 +20,7 @@ class DistillOptions:
 
     Defaults are what measured best on SmolLM2-135M, moved to German and to a WordPiece of English, by text that is
     read: chunks beside the next token, no hidden states (figures: `salt_ext/adaptation/README.md`). By seconds the next
-    token alone is as good or better: `chunks=0`. As published, Token Distillation is `states=1, chunks=0, next_token=0`.
+    token alone is as good or better: `chunks=0`. Token Distillation as published: `states=1, chunks=0, next_token=0`.
 
     Attributes:
         text: UTF-8 files in the new language, a document a line. A part that no window overlaps measures the result.
