@@ -39,7 +39,7 @@ def distill(
     head_learning_rate: Annotated[
         float | None, typer.Option(rich_help_panel=TRAINING, help="The same for an untied head; as above if not given.")
     ] = None,
-    tokens_per_step: Annotated[int, typer.Option(min=1, rich_help_panel=TRAINING, help="Tokens of an update.")] = 2048,
+    tokens_per_step: Annotated[int, typer.Option(min=1, rich_help_panel=TRAINING, help="Tokens of an update.")] = 1024,
     window: Annotated[
         int, typer.Option("--context", min=2, rich_help_panel=TRAINING, help="Tokens that a model reads at once.")
     ] = 512,

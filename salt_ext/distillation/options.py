@@ -52,7 +52,7 @@ class DistillOptions:
     head_learning_rate: float | None = None
     temperature: float = 100.0
     context: int = 512
-    tokens_per_step: int = 2048
+    tokens_per_step: int = 1024
     seed: int = 0
     device: str = AUTO
     threads: int | None = None

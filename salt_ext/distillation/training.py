@@ -22,7 +22,9 @@ from salt_ext.distillation.states import read
 from salt_ext.errors import InputError
 from salt_ext.evaluation.measuring import windows_at_once
 
+# Of the steps, and as a number: Adam's first steps follow a single batch, and the common map moves every row.
 _WARM_UP = 0.05
+_WARM_UP_STEPS = 5
 _BETAS = (0.9, 0.95)
 
 
@@ -62,7 +64,7 @@ class Lesson:
         """One update for each batch.
 
         `RowAdam` for the rows' own differences, Adam for what is common; the rate rises over the first twentieth of the
-        steps and falls along a cosine to a tenth.
+        steps, five at least, and falls along a cosine to a tenth.
 
         Args:
             batches: the windows of each step.
@@ -87,7 +89,7 @@ class Lesson:
             if not all(map(math.isfinite, losses.values())):
                 found = ", ".join(f"{name} {value}" for name, value in losses.items())
                 raise InputError(f"losses are not finite at step {len(steps) + 1}, behind {done} tokens: {found}")
-            rate = _schedule(len(steps) / len(batches))
+            rate = _schedule(len(steps), len(batches))
             for optimizer in optimizers:
                 for group, highest in zip(optimizer.param_groups, rates.values(), strict=True):
                     group["lr"] = rate * highest
@@ -176,8 +178,7 @@ def tokens_of(windows: Sequence[Window]) -> int:
     return sum(len(window.student) - 1 for window in windows)
 
 
-def _schedule(share: float) -> float:
-    """The rate at this share of the tokens, as a part of the highest."""
-    if share < _WARM_UP:
-        return (share + 0.2 * _WARM_UP) / (1.2 * _WARM_UP)
-    return 0.1 + 0.45 * (1 + math.cos(math.pi * (share - _WARM_UP) / (1 - _WARM_UP)))
+def _schedule(step: int, steps: int) -> float:
+    """The rate of a step, from 0, as a part of the highest."""
+    warm_up = min(max(_WARM_UP_STEPS, _WARM_UP * steps), steps / 2)
+    return min(1.0, (step + 1) / warm_up) * (0.1 + 0.45 * (1 + math.cos(math.pi * step / steps)))
