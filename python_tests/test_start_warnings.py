@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from salt_ext.pair.table_facts import TableFacts, examine_table
-from salt_ext.pipeline.start_warnings import _sums, start_warnings
+from salt_ext.pipeline.start_warnings import weight_sums, start_warnings
 from salt_ext.plan import LowRank, Provenance, TransferPlan
 
 COPIED, NEW = 40, 20
@@ -64,9 +64,9 @@ def test_weights_that_do_not_add_up_to_one_lose_the_mean(weights):
     assert told(plan_of(weights), mean=0.0) == []  # there is nothing in common to lose
 
 
-def test_the_sums_are_those_of_the_rows():
+def test_theweight_sums_are_those_of_the_rows():
     plan = plan_of(SOUND * torch.arange(1, NEW + 1)[:, None], low_rank=0.25)
-    sums, magnitudes = _sums(plan, plan.values, torch.arange(COPIED + NEW))
+    sums, magnitudes = weight_sums(plan, plan.values, torch.arange(COPIED + NEW))
     expected = torch.cat([torch.ones(COPIED), torch.arange(1, NEW + 1) + 0.25])
     torch.testing.assert_close(sums, expected.double(), rtol=1e-6, atol=0)
     torch.testing.assert_close(magnitudes, torch.cat([torch.ones(COPIED), torch.arange(1, NEW + 1)]).double())

@@ -16,6 +16,7 @@ order the mean is about ln(n) / n. Where a direction vanishes, its cosine is 0. 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +49,22 @@ class HeldOutScore:
     cosine: float
     reciprocal_rank: float
     norm_ratio: float
+
+
+class LeftOut(NamedTuple):
+    """Anchors that were left out, and what a method made of them.
+
+    Attributes:
+        targets: int64 [n], their target ids.
+        sources: int64 [n], their source ids.
+        made: float64 [n, h], the rows that the method made.
+        asked: how many were left out; the others the method made of the very source token that they equal.
+    """
+
+    targets: npt.NDArray[np.int64]
+    sources: npt.NDArray[np.int64]
+    made: npt.NDArray[np.float64]
+    asked: int
 
 
 def choose_folds(anchors: Anchors, text: npt.NDArray[np.bool_], *, seed: int) -> list[npt.NDArray[np.int64]]:
@@ -84,20 +101,32 @@ def held_out_score(chosen: MethodSpec, material: MethodInputs) -> HeldOutScore |
     Raises:
         InputError: too few anchors, or the method cannot work without those left out.
     """
+    found = make_left_out(chosen, material)
+    if len(found.targets) < _FEWEST_OF_OTHERS * found.asked:
+        return None
+    candidates = material.anchors.source_ids[material.text_anchors]
+    return score_rows(found.made, found.sources, material.source_table, candidates)
+
+
+def make_left_out(chosen: MethodSpec, material: MethodInputs) -> LeftOut:
+    """Leaves anchors out, fold by fold, and lets a method make them; those that it makes of themselves do not count.
+
+    Raises:
+        InputError: too few anchors, or the method cannot work without those left out.
+    """
     anchors, text = material.anchors, material.text_anchors
-    made, wanted, left_out = [], [], 0
+    made, wanted, own, asked = [], [], [], 0
     for fold in choose_folds(anchors, text, seed=material.seed):
         # A source token may serve several target tokens: each of them would give the others away.
         out = text & np.isin(anchors.source_ids, fold)
         plan, _ = chosen.plan(material.with_anchors(~out), rows=material.target.size)
         targets, sources = anchors.target_ids[out], anchors.source_ids[out]
-        left_out += len(targets)
+        asked += len(targets)
         found = ~_of_themselves(plan, targets, sources)
         made.append(plan.apply(material.source_table)[targets[found]].double().numpy())
         wanted.append(sources[found])
-    if sum(map(len, wanted)) < _FEWEST_OF_OTHERS * left_out:
-        return None
-    return score_rows(np.concatenate(made), np.concatenate(wanted), material.source_table, anchors.source_ids[text])
+        own.append(targets[found])
+    return LeftOut(np.concatenate(own), np.concatenate(wanted), np.concatenate(made), asked)
 
 
 def _of_themselves(
@@ -115,13 +144,32 @@ def score_rows(
     table: Tensor,
     candidates: npt.NDArray[np.int64],
 ) -> HeldOutScore:
-    """Compares made rows with the true ones.
+    """Compares made rows with the true ones; see `cosines_and_ranks`."""
+    cosines, ranks = cosines_and_ranks(made, wanted, table, candidates)
+    length = np.linalg.norm(table[wanted].double().numpy(), axis=1).mean()
+    return HeldOutScore(
+        cosine=float(cosines.mean()),
+        reciprocal_rank=float((1 / ranks).mean()),
+        norm_ratio=float(np.linalg.norm(made, axis=1).mean() / length),
+    )
+
+
+def cosines_and_ranks(
+    made: npt.NDArray[np.float64],
+    wanted: npt.NDArray[np.int64],
+    table: Tensor,
+    candidates: npt.NDArray[np.int64],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Each made row's centred cosine with the true one, and the true one's rank by it.
 
     Args:
         made: float64 [n, h].
         wanted: int64 [n], the source id of each one's true row, among `candidates`.
         table: floating [at least the largest id + 1, h], the source's.
         candidates: int64 [m], the source ids that ranks are taken among; one that comes twice counts once.
+
+    Returns:
+        float64 [n] each.
     """
     candidates = np.unique(candidates)
     blocks = [candidates[begin : begin + _BLOCK] for begin in range(0, len(candidates), _BLOCK)]
@@ -135,11 +183,7 @@ def score_rows(
     cosines = np.concatenate([queries @ _directions(rows(block) - centre).T for block in blocks], axis=1)
     own = cosines[np.arange(len(made)), np.searchsorted(candidates, wanted)][:, None]
     ranks = 1 + (cosines > own).sum(axis=1) + ((cosines == own).sum(axis=1) - 1) / 2
-    return HeldOutScore(
-        cosine=float(own.mean()),
-        reciprocal_rank=float((1 / ranks).mean()),
-        norm_ratio=float(np.linalg.norm(made, axis=1).mean() / np.linalg.norm(rows(wanted), axis=1).mean()),
-    )
+    return own[:, 0], ranks
 
 
 def _directions(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

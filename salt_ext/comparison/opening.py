@@ -48,7 +48,7 @@ def open_source(pair: Pair, *, device: torch.device) -> PreTrainedModel:
         InputError: transformers cannot open it as a causal language model.
     """
     checkpoint = pair.source.checkpoint
-    return _open(checkpoint.folder, trust=checkpoint.options.trust_remote_code, device=device)
+    return open_causal(checkpoint.folder, trust=checkpoint.options.trust_remote_code, device=device)
 
 
 def open_moved(
@@ -81,12 +81,22 @@ def open_moved(
             reason = str(error).replace(str(folder), f"a model in {tempfile.gettempdir()}")
             raise OutputError(f"the folder for temporary files (TMPDIR) cannot be used: {reason}") from error
         try:
-            return _open(folder, trust=checkpoint.options.trust_remote_code, device=device)
+            return open_causal(folder, trust=checkpoint.options.trust_remote_code, device=device)
         except InputError as error:
             raise InputError(str(error).replace(str(folder), "the moved model")) from error
 
 
-def _open(folder: Path, *, trust: bool, device: torch.device) -> PreTrainedModel:
+def open_causal(folder: Path, *, trust: bool, device: torch.device) -> PreTrainedModel:
+    """The model of a folder in float32, in evaluation mode.
+
+    Args:
+        folder: of a causal language model.
+        trust: whether Python code that comes with it may run.
+        device: where the model goes.
+
+    Raises:
+        InputError: transformers cannot open it as a causal language model.
+    """
     try:
         with without_progress_bars(), without_adapter(folder) as place:
             config = model_config(folder, trust_remote_code=trust)

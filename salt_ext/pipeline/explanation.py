@@ -56,7 +56,7 @@ def explain(output: str | Path, tokens: Sequence[str]) -> list[Explanation]:
     vocabulary = Vocabulary.from_tokenizer(load_tokenizer(folder), name=str(folder))
     if vocabulary.size > plan.target_rows:
         raise InputError(f"{folder}: its tokenizer has {vocabulary.size} ids, its plan only {plan.target_rows} rows")
-    names = _source_tokens(plan, folder)
+    names = source_tokens(plan, folder)
     return [_explain(plan, vocabulary, names, number) for token in tokens for number in find_token(vocabulary, token)]
 
 
@@ -101,7 +101,12 @@ def _learned(plan: TransferPlan, number: int) -> tuple[int, float] | None:
     return int(plan.dense.snippets[place[0]]), float(plan.dense.moved[place[0]])
 
 
-def _source_tokens(plan: TransferPlan, folder: Path) -> list[str | None]:
+def source_tokens(plan: TransferPlan, folder: Path) -> list[str | None]:
+    """What each token of the source writes, as the plan of a model's folder has it; None for an id without a token.
+
+    Raises:
+        InputError: it does not.
+    """
     try:
         names = read_json(plan.metadata.get("source_tokens", "null"))
     except ValueError:

@@ -50,7 +50,7 @@ def start_warnings(
     tables = {"new rows": plan.values, "the head's new rows": plan.head_values}
     for name, values in tables.items():
         if values is not None:
-            found += _of_weights(name, *_sums(plan, values, made), large_mean=large)
+            found += _of_weights(name, *weight_sums(plan, values, made), large_mean=large)
     fitted = made[plan.residual[made].isfinite()]
     sizes = plan.crow_indices.diff()[fitted].double()
     if len(fitted) and float(sizes.median()) < _FEWEST_NEIGHBOURS:
@@ -60,7 +60,7 @@ def start_warnings(
     return found + _of_norms(plan, made, text, before, after)
 
 
-def _sums(plan: TransferPlan, values: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
+def weight_sums(plan: TransferPlan, values: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
     """What the weights of each row add up to, the dense part's as well, and what the sparse ones' magnitudes do.
 
     Args:
