@@ -118,7 +118,7 @@ def open_pair(source: str | Path, donor: str | Path, options: PairOptions | None
     options = options or PairOptions()
     trust = options.trust_remote_code
     token_map = None if options.token_map is None else load_token_map(options.token_map)
-    old = _open(source, "source", ModelOptions(options.embedding, options.head, trust), name=str(source))
+    old = open_source(source, options)
     old.checkpoint.vocabulary_tensors()
     new = _open_donor(donor, options)
     chosen, vocabulary = new.tokenizer, new.vocabulary
@@ -145,6 +145,16 @@ def open_pair(source: str | Path, donor: str | Path, options: PairOptions | None
     elif new.rowless and options.tokenizer is None:
         warnings.append(_rowless_warning("donor", new))
     return Pair(old, new, replace(target, warnings=[*warnings, *target.warnings]))
+
+
+def open_source(source: str | Path, options: PairOptions) -> Model:
+    """Opens the source alone.
+
+    Raises:
+        InputError: as for `open_pair`.
+    """
+    asked = ModelOptions(options.embedding, options.head, options.trust_remote_code)
+    return _open(source, "source", asked, name=str(source))
 
 
 def match_pair(pair: Pair, *, level: Level = "exact") -> Anchors:
