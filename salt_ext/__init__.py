@@ -21,6 +21,7 @@ from salt_ext.ops import Backend, backends  # registers the operators
 if TYPE_CHECKING:
     from salt_ext.comparison.result import Comparison
     from salt_ext.comparison.run import compare
+    from salt_ext.diagnosis import Diagnosis, diagnose
     from salt_ext.distillation import DistillOptions, DistillResult, distill
     from salt_ext.pipeline import TransferOptions, TransferResult, transfer
     from salt_ext.plan import TransferPlan
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Backend",
     "Comparison",
+    "Diagnosis",
     "DistillOptions",
     "DistillResult",
     "TransferOptions",
@@ -36,6 +38,7 @@ __all__ = [
     "__version__",
     "backends",
     "compare",
+    "diagnose",
     "distill",
     "ops",
     "transfer",
@@ -46,6 +49,8 @@ __version__ = version("salt-ext")
 _LAZY = {
     "compare": "salt_ext.comparison.run",
     "Comparison": "salt_ext.comparison.result",
+    "diagnose": "salt_ext.diagnosis",
+    "Diagnosis": "salt_ext.diagnosis",
     "distill": "salt_ext.distillation",
     "DistillOptions": "salt_ext.distillation",
     "DistillResult": "salt_ext.distillation",

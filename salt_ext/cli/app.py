@@ -10,6 +10,7 @@ import typer
 from salt_ext.cli.align import align
 from salt_ext.cli.compare import compare
 from salt_ext.cli.demo import demo
+from salt_ext.cli.diagnose import diagnose
 from salt_ext.cli.distill import distill
 from salt_ext.cli.explain import explain
 from salt_ext.cli.failures import told
@@ -53,7 +54,7 @@ def common(
     """Options of salt-ext itself."""
 
 
-for command in (transfer, distill, inspect, explain, methods, compare, demo, align):
+for command in (transfer, distill, inspect, explain, diagnose, methods, compare, demo, align):
     app.command()(command)
 
 

@@ -1,7 +1,7 @@
 """The moved model with other rows in the place of the new ones: what rows that know nothing of their token would cost.
 
-    mean    every new row is the mean of the copied rows of its table
-    random  every new row points anywhere, and is as long as the row in whose place it stands
+mean    every new row is the mean of the copied rows of its table
+random  every new row points anywhere, and is as long as the row in whose place it stands
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def mean_inputs(model: PreTrainedModel, is_new: Tensor, is_copied: Tensor) -> It
 
 
 def _mean(table: Tensor, copied: Tensor) -> Tensor:
-    total = sum(table.detach()[ids].double().sum(dim=0) for ids in copied.to(table.device).split(_BLOCK))
-    mean: Tensor = (total / max(1, len(copied))).to(table)
+    blocks = [table.detach()[ids].double().sum(dim=0) for ids in copied.to(table.device).split(_BLOCK)]
+    mean: Tensor = (torch.stack(blocks).sum(dim=0) / max(1, len(copied))).to(table)
     return mean
 
 

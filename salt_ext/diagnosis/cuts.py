@@ -72,12 +72,12 @@ class Cut:
 
 @dataclass(frozen=True)
 class Length:
-    """Numbers of one length.
+    """Numbers of one length, in the midst of a text.
 
     Attributes:
         digits: how many digits.
-        differ: share of such numbers that are cut otherwise.
-        source: tokens per number, by the source's tokenizer.
+        differ: share of such numbers that are cut at other places between their digits.
+        source: tokens per number that write a digit, by the source's tokenizer.
         new: likewise by the new one.
     """
 
@@ -122,14 +122,15 @@ def _of_length(subject: Subject, source: PreTrainedTokenizerBase, digits: int) -
     drawn = every if len(every) <= _PER_LENGTH else np.random.default_rng(digits).choice(every, _PER_LENGTH, False)
     texts = [_FRAME.format(number) for number in drawn.tolist()]
     old, new = segment(source, texts), segment(subject.tokenizer, texts)
-    differ = [_ends(a) != _ends(b) for a, b in zip(old, new, strict=True)]
-    # The frame is cut as well: only what a number adds to it is the number's.
-    frames = [len(segment(tokenizer, [_FRAME.format("")])[0].ids) for tokenizer in (source, subject.tokenizer)]
+    begin = _FRAME.index("{")
+    # Ends up to the last digit: but for the number's own end all lie between two digits.
+    before, after = ([_within(cut, begin, begin + digits) for cut in each] for each in (old, new))
+    differ = [a != b for a, b in zip(before, after, strict=True)]
     return Length(
         digits,
         sum(differ) / len(differ),
-        sum(len(each.ids) for each in old) / len(old) - frames[0],
-        sum(len(each.ids) for each in new) / len(new) - frames[1],
+        sum(map(len, before)) / len(before),
+        sum(map(len, after)) / len(after),
     )
 
 
@@ -144,6 +145,11 @@ def _examples(subject: Subject, source: PreTrainedTokenizerBase, texts: dict[str
 
 def _ends(cut: Segmented) -> list[int]:
     return cut.ends.tolist()
+
+
+def _within(cut: Segmented, begin: int, end: int) -> list[int]:
+    """The ends of tokens behind `begin`, up to `end`."""
+    return [each for each in _ends(cut) if begin < each <= end]
 
 
 def _pieces(text: str, cut: Segmented) -> tuple[str, ...]:

@@ -95,7 +95,7 @@ def held_out(transferred: Transferred, counts: npt.NDArray[np.int64] | None) -> 
         raise InputError("the method makes every anchor of the very token that it equals: nothing can be left out")
     scores = _Scores(material, found.made, found.sources)
     kinds = np.array([kind_of(material.target, number) for number in found.targets.tolist()])
-    classes, phrase = frequency_classes(found.targets, counts, material.target.size)
+    classes, names, phrase = frequency_classes(found.targets, counts, material.target.size)
     order = np.argsort(scores.cosines, kind="stable")
 
     def named(places: npt.NDArray[np.int64]) -> tuple[tuple[str, float], ...]:
@@ -105,8 +105,10 @@ def held_out(transferred: Transferred, counts: npt.NDArray[np.int64] | None) -> 
     return HeldOut(
         asked=found.asked,
         all=scores.group("all", np.ones(len(kinds), dtype=bool)),
-        by_kind=_groups(_merged(kinds), scores.group, by_size=True),
-        by_frequency=_groups(classes, scores.group, by_size=False),
+        by_kind=_by_kind(kinds, scores.group),
+        by_frequency=tuple(
+            scores.group(name, chosen) for number, name in enumerate(names) if (chosen := classes == number).any()
+        ),
         frequency=phrase,
         worst=named(order[:_LISTED]),
         best=named(order[::-1][:_LISTED]),
@@ -115,26 +117,23 @@ def held_out(transferred: Transferred, counts: npt.NDArray[np.int64] | None) -> 
 
 def frequency_classes(
     targets: npt.NDArray[np.int64], counts: npt.NDArray[np.int64] | None, size: int
-) -> tuple[npt.NDArray[np.str_], str]:
-    """The class of frequency of each token, and what the classes go by.
+) -> tuple[npt.NDArray[np.int64], tuple[str, ...], str]:
+    """The class of frequency of each token, the classes' names, and what they go by.
 
     With a text: how often it has the token. Without: thirds of the vocabulary by id, which most trainers give by
     frequency.
     """
     if counts is None:
-        thirds = np.array(["first third of the ids", "second third", "last third"])
-        return thirds[np.minimum(3 * targets // max(1, size), 2)], "place in the vocabulary: give --text to count"
-    seen = counts[targets]
-    names = np.array(["not in the text", "1 to 9 times", "10 to 99 times", "100 times and more"])
-    return names[np.searchsorted([1, 10, 100], seen, side="right")], "how often the text has them"
+        thirds = ("first third of the ids", "second third", "last third")
+        return np.minimum(3 * targets // max(1, size), 2), thirds, "place in the vocabulary; --text would count"
+    names = ("not in the text", "1 to 9 times", "10 to 99 times", "100 times and more")
+    return np.searchsorted([1, 10, 100], counts[targets], side="right"), names, "how often the text has them"
 
 
 class _Scores:
     """Cosines, ranks and norms of made rows, and of the two controls in their place."""
 
-    def __init__(
-        self, material: MethodInputs, made: npt.NDArray[np.float64], sources: npt.NDArray[np.int64]
-    ) -> None:
+    def __init__(self, material: MethodInputs, made: npt.NDArray[np.float64], sources: npt.NDArray[np.int64]) -> None:
         table, candidates = material.source_table, material.anchors.source_ids[material.text_anchors]
         self._lengths = np.linalg.norm(made, axis=1)
         drawn = np.random.default_rng(material.seed).normal(size=made.shape)
@@ -165,17 +164,9 @@ def _error(values: npt.NDArray[np.float64]) -> float:
     return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
-def _merged(labels: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
-    names, counts = np.unique(labels, return_counts=True)
-    return np.where(np.isin(labels, names[counts >= _FEWEST]), labels, _OTHERS)
-
-
-def _groups(
-    labels: npt.NDArray[np.str_], group: Callable[[str, npt.NDArray[np.bool_]], Group], *, by_size: bool
-) -> tuple[Group, ...]:
-    """The largest first, or in the order of their names' frequency classes."""
-    found = [group(label, labels == label) for label in np.unique(labels).tolist()]
-    if by_size:
-        return tuple(sorted(found, key=lambda each: (each.label == _OTHERS, -each.tokens)))
-    order = ("not", "1 to", "10 t", "100 ", "firs", "seco", "last")
-    return tuple(sorted(found, key=lambda each: order.index(each.label[:4])))
+def _by_kind(kinds: npt.NDArray[np.str_], group: Callable[[str, npt.NDArray[np.bool_]], Group]) -> tuple[Group, ...]:
+    """The largest first; those of few tokens together, last."""
+    names, counts = np.unique(kinds, return_counts=True)
+    merged = np.where(np.isin(kinds, names[counts >= _FEWEST]), kinds, _OTHERS)
+    found = [group(label, merged == label) for label in np.unique(merged).tolist()]
+    return tuple(sorted(found, key=lambda each: (each.label == _OTHERS, -each.tokens)))

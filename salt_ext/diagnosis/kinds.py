@@ -1,4 +1,4 @@
-"""What sort of token one is, for a person: its script and whether it begins a word, digits, punctuation, white space."""
+"""What sort of token one is, for a person: script and place in a word, digits, punctuation, white space."""
 
 from __future__ import annotations
 

@@ -170,9 +170,7 @@ def _fits(what: str, path: Path, report: Mapping[str, Any], named: str | Path | 
     return False
 
 
-def _transferred(
-    subject: Subject, places: Mapping[str, str | Path], options: PairOptions, clock: Clock
-) -> Transferred:
+def _transferred(subject: Subject, places: Mapping[str, str | Path], options: PairOptions, clock: Clock) -> Transferred:
     given = subject.report["options"]
     pair = open_pair(places["source"], places["donor"], options)
     if pair.target.vocabulary.tokens != subject.vocabulary.tokens:

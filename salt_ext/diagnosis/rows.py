@@ -20,6 +20,8 @@ from salt_ext.plan import Provenance
 
 _LISTED = 12
 _BINS = 40
+# Weights that are not negative and add up to 1 have this sum of magnitudes: none of them stands out.
+_USUAL_L1 = 1.05
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def _worst(
     found = (
         ("longest, in anchors' median norms", new, ratio, -ratio),
         ("shortest, in anchors' median norms", new, ratio, ratio),
-        ("largest ‖w‖₁", weighted, figures.l1, -figures.l1),
+        ("largest ‖w‖₁", weighted[figures.l1[weighted] > _USUAL_L1], figures.l1, -figures.l1),
         ("residual: most of the donor's row is left", new, figures.residual, -figures.residual),
     )
     listed = []

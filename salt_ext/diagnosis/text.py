@@ -63,7 +63,8 @@ def read_text(files: Sequence[str | Path], name: str, *, max_bytes: int) -> Text
         raise InputError(f"{name} is {str(files)!r}, expected a list of files")
     if not files:
         return None
-    measured, counted = [], []
+    measured: list[str] = []
+    counted: list[str] = []
     for file in files:
         for lines, limit in ((measured, max_bytes), (counted, max(max_bytes, _COUNTED_BYTES))):
             lines += [line for line in read_lines(Path(file), max_bytes=limit) if line.strip()]

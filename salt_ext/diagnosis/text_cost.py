@@ -1,8 +1,8 @@
 """What a text costs: bits per byte of the moved model, of the source, and of the moved model with control rows.
 
-The figures are those of `salt_ext.evaluation.text`, and comparable across tokenizers. The controls (see `controls`) have
-the moved model's body, tokenizer and anchors, and rows that know nothing in place of the new ones: a transfer that is no
-better than these has made nothing of the new tokens.
+The figures are those of `salt_ext.evaluation.text`, and comparable across tokenizers. The controls (see `controls`)
+have the moved model's body, tokenizer and anchors, and rows that know nothing in place of the new ones: a transfer that
+is no better than these has made nothing of the new tokens.
 """
 
 from __future__ import annotations

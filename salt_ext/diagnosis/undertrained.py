@@ -1,8 +1,9 @@
 """Anchors whose copied row looks untrained in the source, and the new rows that lean on them.
 
 The indicator is that of `salt_ext.methods.core.anchor_filters`: near the rows that no text can reach, as in "Fishing
-for Magikarp" (Land & Bartolo 2024, arXiv 2405.05417, section 3.2), or of a norm far outside the others'. A copied row
-that nothing was learnt of stays that poor in the new model, and what is made of it is made of noise.
+for Magikarp" (Land & Bartolo 2024, arXiv 2405.05417, section 3.2), or of a norm far outside the others'; of special
+tokens and single bytes that of `salt_ext.tokenizer.trained`, which also finds rows that never left one another. A
+copied row that nothing was learnt of stays that poor in the new model, and what is made of it is made of noise.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 from salt_ext.diagnosis.subject import Subject
 from salt_ext.methods.core.anchor_filters import undertrained
 from salt_ext.pair.table_facts import norms_and_finite
+from salt_ext.tokenizer.trained import known_unused, ordinary_sample, trained_rows
 from salt_ext.vocab import Vocabulary
 
 _LISTED = 60
@@ -28,12 +30,15 @@ class Undertrained:
     """Untrained-looking anchors.
 
     Attributes:
-        anchors: how many copied tokens, special ones left out.
+        anchors: how many copied tokens.
         count: how many of them look untrained.
-        text: how many of these are text, not single bytes that cut a character.
+        text: how many of these are text, neither special tokens nor single bytes that cut a character.
         rows: (token id, token, norm in medians of the source's anchors), those that are text first.
         leaning: new rows with at least a quarter of ||w||_1 on such source tokens.
         made: new rows that have weights.
+        donor: text anchors whose row looks untrained in the donor, which mislead methods that go by it; None where the
+            donor's table is missing.
+        donor_tokens: some of them.
     """
 
     anchors: int
@@ -42,27 +47,33 @@ class Undertrained:
     rows: tuple[tuple[int, str, float], ...]
     leaning: int
     made: int
+    donor: int | None
+    donor_tokens: tuple[str, ...]
 
 
-def find_undertrained(subject: Subject, table: Tensor, vocabulary: Vocabulary) -> Undertrained:
+def find_undertrained(subject: Subject, table: Tensor, vocabulary: Vocabulary, donor: Tensor | None) -> Undertrained:
     """Looks at the source's rows.
 
     Args:
         subject: the moved model.
         table: floating [vocabulary.size or more, h], the source's input table.
         vocabulary: the source's.
+        donor: floating [ids or more, h_t], the donor's row of each token of the new tokenizer; None without one.
     """
-    bad = undertrained(table, vocabulary)
     targets, sources = subject.copied
-    ordinary = np.array([number not in subject.vocabulary.special_ids for number in targets.tolist()], dtype=bool)
     text = subject.text_anchors
+    bad = undertrained(table, vocabulary)
+    others = sources[~text]
+    unused = [table[ids] for ids in known_unused(vocabulary, len(table))]
+    bad[others] |= ~trained_rows(table[others], unused, table[ordinary_sample(vocabulary)]).numpy()
+    misleading = None if donor is None else targets[text & undertrained(donor, subject.vocabulary)[targets]]
     norms = norms_and_finite(table[sources])[0].numpy()
     usual = float(np.median(norms[text])) if text.any() else 1.0
-    found = np.flatnonzero(bad[sources] & ordinary)
+    found = np.flatnonzero(bad[sources])
     order = found[np.argsort(~text[found], kind="stable")][:_LISTED]
     made = subject.made[subject.plan.crow_indices.diff().numpy()[subject.made] > 0]
     return Undertrained(
-        anchors=int(ordinary.sum()),
+        anchors=len(targets),
         count=len(found),
         text=int(text[found].sum()),
         rows=tuple(
@@ -71,6 +82,8 @@ def find_undertrained(subject: Subject, table: Tensor, vocabulary: Vocabulary) -
         ),
         leaning=int((_share(subject, torch.from_numpy(bad))[made] >= _LEANS).sum()),
         made=len(made),
+        donor=None if misleading is None else len(misleading),
+        donor_tokens=() if misleading is None else tuple(map(subject.name, misleading[:_LISTED].tolist())),
     )
 
 

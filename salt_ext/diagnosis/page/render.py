@@ -1,0 +1,119 @@
+"""Facts and verdict to HTML: jinja2 with autoescape; every token and name is text, whatever letters it has."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from salt_ext.diagnosis.facts import Facts
+from salt_ext.diagnosis.page import charts
+from salt_ext.diagnosis.trainings import Training
+from salt_ext.diagnosis.verdict import Verdict
+from salt_ext.display.printing import printable
+
+_FOLDER = Path(__file__).parent
+# Rows of the token table that are there without the script, and on paper.
+_SHOWN = 25
+_LONGEST_TOKEN = 60
+
+
+def render(facts: Facts, verdict: Verdict) -> str:
+    """The page."""
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"fixed": _fixed, "percent": _percent, "count": _count, "place": _place, "token": token_text}
+    return environment.get_template("page.html.jinja").render(
+        facts=facts,
+        verdict=verdict,
+        style=_own("style.css"),
+        script=_own("table.js"),
+        version=version("salt-ext"),
+        shown=_SHOWN,
+        table={"names": [token_text(name) for name in facts.tokens.names], "rows": _table_rows(facts)},
+        norms=_norms(facts),
+        l1=_l1(facts),
+        layers=_layers(facts),
+        trainings=[(training, _curves(training)) for training in facts.trainings],
+    )
+
+
+def token_text(text: str, most: int = _LONGEST_TOKEN) -> str:
+    """What a token writes on one line: a space at either end shows as such, what a screen would obey as an escape."""
+    shown = printable(text, most=most)
+    inner = shown.strip(" ")
+    if not inner:
+        return "␣" * len(shown)
+    begin = len(shown) - len(shown.lstrip(" "))
+    return "␣" * begin + inner + "␣" * (len(shown) - begin - len(inner))
+
+
+def _own(name: str) -> Markup:
+    """A file of ours, which is no text but part of the page."""
+    return Markup((_FOLDER / name).read_text(encoding="utf-8"))
+
+
+def _table_rows(facts: Facts) -> list[list[Any]]:
+    return [[row[0], token_text(row[1]), *row[2:]] for row in facts.tokens.rows]
+
+
+def _norms(facts: Facts) -> charts.Chart | None:
+    found = facts.rows.norms
+    curves = [
+        (style, label, charts.steps_of(found.edges, shares))
+        for style, label, shares in (("grey", "anchors", found.anchors), ("new", "new rows", found.new))
+        if shares
+    ]
+    return charts.line_chart(curves, height=220, from_zero=True)
+
+
+def _l1(facts: Facts) -> charts.Chart | None:
+    found = facts.rows.l1
+    curves = [("new", "new rows", charts.steps_of(found.edges, found.new))] if found.new else []
+    return charts.line_chart(curves, height=220, from_zero=True)
+
+
+def _layers(facts: Facts) -> charts.Chart | None:
+    if facts.states is None:
+        return None
+    names = (("grey", "behind anchors", "anchors"), ("new", "behind new tokens", "new"))
+    curves = []
+    for style, label, name in (*names, ("control", "control: new tokens read as the mean row", "control")):
+        points = [(float(layer.number), getattr(layer, name)) for layer in facts.states.layers]
+        curves.append((style, label, [(x, y) for x, y in points if y is not None]))
+    return charts.line_chart(curves, width=760, height=280, from_zero=True)
+
+
+def _curves(training: Training) -> charts.Chart | None:
+    styles = ("new", "grey", "control")
+    shown = training.bits or training.losses
+    curves = [
+        (styles[number % len(styles)], series.label.replace("_", " "), series.points)
+        for number, series in enumerate(shown)
+    ]
+    return charts.line_chart(curves)
+
+
+def _place(cosine: float) -> float:
+    """Where a cosine lies in the small pictures of a table, 260 wide, from -0.4 to 0.8."""
+    return round(min(max((cosine + 0.4) / 1.2, 0.0), 1.0) * 248 + 6, 1)
+
+
+def _fixed(value: float | None, digits: int = 2) -> str:
+    return "none" if value is None else f"{value:.{digits}f}".replace("-", "−")  # noqa: RUF001
+
+
+def _percent(value: float, digits: int = 0) -> str:
+    return f"{value:.{digits}%}"
+
+
+def _count(value: int) -> str:
+    return f"{value:,}"
