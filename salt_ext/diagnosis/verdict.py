@@ -198,10 +198,9 @@ def _untrained(facts: Facts) -> Iterator[Reason]:
 def _trained(facts: Facts) -> Iterator[Reason]:
     for training in facts.trainings:
         for series in training.bits:
-            change = f"from {series.before:.3f} to {series.after:.3f} bits per byte"
-            source = series.label.startswith("source")
+            text = "The source's language" if series.label.startswith("source") else "The text"
             worse = series.after > series.before
             level: Level = "look" if worse else "good"
             title = f"{training.name}: {series.label.replace('_', ' ')}"
-            finding = f"{"The source's language" if source else 'The text'} went {change}."
+            finding = f"{text} went from {series.before:.3f} to {series.after:.3f} bits per byte."
             yield Reason(level, title, finding, "not more than before", "trainings")
