@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # In the midst of a text, where numbers stand.
 _FRAME = "a = {} b"
-_PER_LENGTH = 200
+_PER_LENGTH = 100
 _LONGEST = 6
 _SPACE = {
     "line break": "a\nb",
@@ -92,7 +92,7 @@ class Cuts:
     """Digits and white space.
 
     Attributes:
-        lengths: numbers by length, each a sample of up to 200.
+        lengths: numbers by length, each a sample of up to 100.
         numbers: examples of numbers.
         spaces: examples of white space.
     """

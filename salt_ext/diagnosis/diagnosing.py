@@ -169,7 +169,7 @@ class _Job:
             donor=_name(subject, "donor"),
             finished=report["finished"],
             texts=tuple(texts),
-            anchors={str(kind): count for kind, count in report["anchors"]["by_class"].items()},
+            anchors={kind: count for kind, count in report["anchors"]["by_class"].items() if isinstance(count, int)},
             warnings=tuple(map(str, report["warnings"])),
             start_warnings=tuple(start),
             left_out=self._left_out,

@@ -90,7 +90,10 @@ def open_models(
             missing[what] = str(error)
     if "source" in missing:
         return Models(None, None, missing)
-    options = pair_options(subject.report["options"], trust_remote_code=trust_remote_code)
+    try:
+        options = pair_options(subject.report["options"], trust_remote_code=trust_remote_code)
+    except InputError as error:
+        return Models(None, None, missing | {"source": str(error)})
     old = _attempt(lambda: open_source(places["source"], options), "source", source, missing)
     if old is None or not _fits("source", old.path, subject.report, source, missing):
         return Models(None, None, missing)
@@ -129,6 +132,8 @@ def method_of(report: Mapping[str, Any]) -> MethodSpec:
     name = report["method"]["name"]
     own = [option.name for option in fields(method_class(name))]  # type: ignore[arg-type]
     given = {option: report["options"][option] for option in own if report["options"].get(option) is not None}
+    if strange := [option for option, value in given.items() if not isinstance(value, (str, int, float))]:
+        raise InputError(f"the report's option {strange[0]} is {given[strange[0]]!r:.80}, expected a text or a number")
     return MethodSpec(name, make_method(name, given))
 
 
@@ -178,7 +183,9 @@ def _transferred(subject: Subject, places: Mapping[str, str | Path], options: Pa
     vectors = open_auxiliary(str(given.get("aux", "donor")))
     anchors = match_pair(pair, level=given.get("match", "exact"))
     seed = given.get("seed", 0)
-    return Transferred(pair, anchors, PairTables(pair, vectors, clock), method_of(subject.report), int(seed))
+    if not isinstance(seed, int):
+        raise InputError(f"the report's option seed is {seed!r:.80}, expected a whole number")
+    return Transferred(pair, anchors, PairTables(pair, vectors, clock), method_of(subject.report), seed)
 
 
 def named_options(report: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,28 @@ _LONGEST_TOKEN = 60
 
 def render(facts: Facts, verdict: Verdict) -> str:
     """The page."""
+    return (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            facts=facts,
+            verdict=verdict,
+            style=_own("style.css"),
+            script=_own("table.js"),
+            version=version("salt-ext"),
+            shown=_SHOWN,
+            table={"names": [token_text(name) for name in facts.tokens.names], "rows": _table_rows(facts)},
+            norms=_norms(facts),
+            l1=_l1(facts),
+            layers=_layers(facts),
+            trainings=[(training, _curves(training)) for training in facts.trainings],
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    """Templates are compiled once in a process."""
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
@@ -31,19 +54,7 @@ def render(facts: Facts, verdict: Verdict) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"fixed": _fixed, "percent": _percent, "count": _count, "place": _place, "token": token_text}
-    return environment.get_template("page.html.jinja").render(
-        facts=facts,
-        verdict=verdict,
-        style=_own("style.css"),
-        script=_own("table.js"),
-        version=version("salt-ext"),
-        shown=_SHOWN,
-        table={"names": [token_text(name) for name in facts.tokens.names], "rows": _table_rows(facts)},
-        norms=_norms(facts),
-        l1=_l1(facts),
-        layers=_layers(facts),
-        trainings=[(training, _curves(training)) for training in facts.trainings],
-    )
+    return environment
 
 
 def token_text(text: str, most: int = _LONGEST_TOKEN) -> str:
