@@ -9,9 +9,10 @@ that are text as the measure of what is usual, around their mean m, two figures 
     drift     <e, m> / ||m||, its part along what all rows share, which a head gives to every next token
 
 each as a robust z: its distance from the anchors' median in 1.4826 median absolute deviations (of the length only what
-is longer counts). A row is *outsized here* where one z is above 6 by the anchors' measure, and above 6 too by that of
-all new rows, which were made the same way; it is *unremarkable in the donor* where no z is above 3 there. A token that
-is both is listed. A planted row of usual length and drift, which points somewhere in particular, is not found so; with
+is longer counts). A row is *outsized here* where one z is above 6, and that figure is twice as far from the new rows'
+median as that of 99 % of them, which were made the same way: of honest rows whose tail falls off exponentially, one in
+ten thousand is. It is *unremarkable in the donor* where no z is above 3 there. A token that is both is listed. A
+planted row of usual length and drift, which points somewhere in particular, is not found so; with
 a text, the list of tokens that the model says too often may show it.
 """
 
@@ -28,6 +29,7 @@ from salt_ext.diagnosis.subject import Subject
 from salt_ext.methods.core.neighbours import nonzero_rows
 
 OUTSIZED, UNREMARKABLE = 6.0, 3.0
+_TAIL, _TIMES = 0.99, 2.0
 _DEVIATION_PER_MAD = 1.4826
 _BLOCK = 4096
 _LISTED = 40
@@ -89,10 +91,10 @@ def audit_donor(subject: Subject, donor: Tensor, l1: npt.NDArray[np.float64]) ->
     if len(anchors) < _FEWEST or not len(new):
         return None
     here, there = _figures(subject.table, anchors, new), _figures(donor, anchors, new)
-    usual, among = (_larger_z(here, reference) for reference in ("anchors", "new"))
-    in_donor = _larger_z(there, "anchors")
-    outsized = usual.max(axis=0) > OUTSIZED
-    found = np.flatnonzero(outsized & (among.max(axis=0) > OUTSIZED) & (in_donor.max(axis=0) < UNREMARKABLE))
+    usual, in_donor = _deviations(here), _deviations(there)
+    outsized = usual > OUTSIZED
+    striking = (outsized & _beyond_the_tail(here.new)).any(axis=0)
+    found = np.flatnonzero(striking & (in_donor.max(axis=0) < UNREMARKABLE))
     found = found[np.argsort(-usual.max(axis=0)[found], kind="stable")]
     suspects = tuple(
         Suspect(
@@ -105,7 +107,7 @@ def audit_donor(subject: Subject, donor: Tensor, l1: npt.NDArray[np.float64]) ->
         )
         for place in found[:_LISTED].tolist()
     )
-    return Audit(len(new), suspects, len(found), int(outsized.sum()))
+    return Audit(len(new), suspects, len(found), int(outsized.any(axis=0).sum()))
 
 
 @dataclass(frozen=True)
@@ -133,14 +135,21 @@ def _figures(table: Tensor, anchors: npt.NDArray[np.int64], new: npt.NDArray[np.
     return _Figures(of(anchors), of(new))
 
 
-def _larger_z(figures: _Figures, reference: str) -> npt.NDArray[np.float64]:
-    """Robust z of the new rows by the anchors' measure or their own, [2, n]: of length upwards, of drift either way."""
-    measure = getattr(figures, reference)
-    middle = np.median(measure, axis=1, keepdims=True)
-    spread = _DEVIATION_PER_MAD * np.median(np.abs(measure - middle), axis=1, keepdims=True)
+def _deviations(figures: _Figures) -> npt.NDArray[np.float64]:
+    """Robust z of the new rows by the anchors' measure, [2, n]: of length upwards, of drift either way."""
+    middle = np.median(figures.anchors, axis=1, keepdims=True)
+    spread = _DEVIATION_PER_MAD * np.median(np.abs(figures.anchors - middle), axis=1, keepdims=True)
     # Where half of the rows agree to the last digit, any other is infinitely far.
     z = (figures.new - middle) / np.where(spread > 0, spread, np.finfo(np.float64).tiny)
     return np.stack([z[0], np.abs(z[1])])
+
+
+def _beyond_the_tail(figures: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Which of the new rows are twice as far from their median as 99 % of them are, [2, n]."""
+    apart = figures - np.median(figures, axis=1, keepdims=True)
+    apart[1] = np.abs(apart[1])
+    found: npt.NDArray[np.bool_] = apart > _TIMES * np.quantile(apart, _TAIL, axis=1, keepdims=True)
+    return found
 
 
 def _blocks(table: Tensor, ids: npt.NDArray[np.int64]) -> list[Tensor]:
