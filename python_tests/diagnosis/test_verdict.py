@@ -59,6 +59,12 @@ def test_the_cost_is_judged_by_the_mean_row_and_the_source(good, bits, level):
     assert level_of(alone, "cost") == ("bad" if level == "bad" else "good")
 
 
+def test_a_source_that_knows_less_of_the_language_than_mean_rows_is_no_measure(good):
+    facts = replace(good, cost=replace(COST, source=2.9, moved=2.5))
+    assert level_of(facts, "cost") == "good"
+    assert not any("of the way" in reason.finding for reason in judge(facts).reasons)
+
+
 def test_text_that_is_lost(good):
     assert level_of(replace(good, cost=replace(COST, altered=3)), "cost", "lost") == "look"
 

@@ -149,12 +149,17 @@ def _worst(
     subject: Subject, figures: RowFigures, new: npt.NDArray[np.int64], weighted: npt.NDArray[np.int64]
 ) -> tuple[Outstanding, ...]:
     ratio = figures.norm_ratio
-    found = (
+    found: tuple[tuple[str, npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64]], ...] = (
         ("longest, in anchors' median norms", new, ratio, -ratio),
         ("shortest, in anchors' median norms", new, ratio, ratio),
         ("largest ‖w‖₁", weighted[figures.l1[weighted] > _USUAL_L1], figures.l1, -figures.l1),
         ("residual: most of the donor's row is left", new, figures.residual, -figures.residual),
     )
+    if subject.plan.dense is not None:
+        learned = subject.plan.dense.rows.numpy()
+        learned, moved = learned[learned < subject.vocabulary.size], np.zeros(subject.vocabulary.size)
+        moved[learned] = subject.plan.dense.moved[: len(learned)].double().numpy()
+        found += (("moved most by the distillation, in shares of its norm", learned, moved, -moved),)
     listed = []
     for phrase, ids, values, key in found:
         ids = ids[np.isfinite(values[ids])]

@@ -89,11 +89,13 @@ def _cost(facts: Facts) -> Iterator[Reason]:
         return
     found += f", the source with its own tokenizer {cost.source:.2f}"
     gap = cost.mean_rows - cost.source
-    closed = (cost.mean_rows - cost.moved) / gap if gap > 0 else 1.0
-    level: Level = "bad" if cost.moved >= cost.mean_rows else "look" if closed < _CLOSED else "good"
-    way = (
-        f": {closed:.0%} of the way from mean rows to the source" if level != "bad" else ": worse than knowing nothing"
-    )
+    closed = (cost.mean_rows - cost.moved) / gap if gap > 0 else None
+    level: Level = "good"
+    way = ""  # where the source itself is worse at the language than mean rows, it is no measure
+    if cost.moved >= cost.mean_rows:
+        level, way = "bad", ": no better than rows that know nothing"
+    elif closed is not None:
+        level, way = "look" if closed < _CLOSED else "good", f": {closed:.0%} of the way from mean rows to the source"
     yield Reason(level, title, f"{found}{way}.", f"{asked}; a quarter of the way to the source's own cost", section)
     if cost.altered:
         finding = f"The new tokenizer changes {cost.altered} lines of the text: its figures are too good."

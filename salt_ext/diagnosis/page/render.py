@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +13,7 @@ from markupsafe import Markup
 
 from salt_ext.diagnosis.facts import Facts
 from salt_ext.diagnosis.page import charts
+from salt_ext.diagnosis.projection import Point
 from salt_ext.diagnosis.trainings import Training
 from salt_ext.diagnosis.verdict import Verdict
 from salt_ext.display.printing import printable
@@ -20,6 +22,8 @@ _FOLDER = Path(__file__).parent
 # Rows of the token table that are there without the script, and on paper.
 _SHOWN = 25
 _LONGEST_TOKEN = 60
+# Tokens with their names on the map, and how far out they lie, in the anchors' deviations.
+_NAMED, _FAR = 8, 2.8
 
 
 def render(facts: Facts, verdict: Verdict) -> str:
@@ -38,6 +42,7 @@ def render(facts: Facts, verdict: Verdict) -> str:
             norms=_norms(facts),
             l1=_l1(facts),
             layers=_layers(facts),
+            far=_far(facts),
             trainings=[(training, _curves(training)) for training in facts.trainings],
         )
     )
@@ -101,6 +106,13 @@ def _layers(facts: Facts) -> charts.Chart | None:
         points = [(float(layer.number), getattr(layer, name)) for layer in facts.states.layers]
         curves.append((style, label, [(x, y) for x, y in points if y is not None]))
     return charts.line_chart(curves, width=760, height=280, from_zero=True)
+
+
+def _far(facts: Facts) -> list[Point]:
+    """The new tokens that are named on the map: those that lie farthest out, where hardly any anchor does."""
+    points = [] if facts.map is None else facts.map.points
+    far = [point for point in points if point.new and math.hypot(point.x, point.y) > _FAR]
+    return sorted(far, key=lambda point: -math.hypot(point.x, point.y))[:_NAMED]
 
 
 def _curves(training: Training) -> charts.Chart | None:
