@@ -24,6 +24,8 @@ _SHOWN = 25
 _LONGEST_TOKEN = 60
 # Tokens with their names on the map, and how far out they lie, in the anchors' deviations.
 _NAMED, _FAR = 8, 2.8
+# A curve of two points says no more than its ends, which stand beside it.
+_ENDS = 2
 
 
 def render(facts: Facts, verdict: Verdict) -> str:
@@ -43,7 +45,7 @@ def render(facts: Facts, verdict: Verdict) -> str:
             l1=_l1(facts),
             layers=_layers(facts),
             far=_far(facts),
-            trainings=[(training, _curves(training)) for training in facts.trainings],
+            trainings=[(training, *_curves(training)) for training in facts.trainings],
         )
     )
 
@@ -115,14 +117,21 @@ def _far(facts: Facts) -> list[Point]:
     return sorted(far, key=lambda point: -math.hypot(point.x, point.y))[:_NAMED]
 
 
-def _curves(training: Training) -> charts.Chart | None:
+def _curves(training: Training) -> tuple[charts.Chart | None, str]:
+    """Bits per byte where they were measured on the way, else losses, each as a share of its first value."""
     styles = ("new", "grey", "control")
-    shown = training.bits or training.losses
-    curves = [
-        (styles[number % len(styles)], series.label.replace("_", " "), series.points)
-        for number, series in enumerate(shown)
-    ]
-    return charts.line_chart(curves)
+    if any(len(series.points) > _ENDS for series in training.bits):
+        shown = [(series.label, list(series.points)) for series in training.bits]
+        title = "bits per byte"
+    else:
+        shown = [
+            (series.label, [(x, y / series.before) for x, y in series.points])
+            for series in training.losses
+            if series.before
+        ]
+        title = "losses, each as a share of its first value"
+    curves = [(style, label.replace("_", " "), points) for style, (label, points) in zip(styles, shown, strict=False)]
+    return charts.line_chart(curves), title
 
 
 def _place(cosine: float) -> float:
