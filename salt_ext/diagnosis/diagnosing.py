@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+import torch
 
 from salt_ext.diagnosis.cuts import compare_cuts
 from salt_ext.diagnosis.donor_audit import audit_donor
@@ -123,36 +125,17 @@ class _Job:
     ) -> None:
         self._subject, self._models, self._clock = subject, models, clock
         self._text, self._source_text = text, source_text
+        self._figures = row_figures(subject)
+        self._counts = None if text is None else text.counts(subject.tokenizer, subject.vocabulary.size)
         self._left_out = dict(models.missing)
 
-    def facts(self, device: Any, trust_remote_code: bool) -> Facts:
-        subject, models, report = self._subject, self._models, self._subject.report
-        counts = None if self._text is None else self._text.counts(subject.tokenizer, subject.vocabulary.size)
-        figures = row_figures(subject)
-        transferred, old = models.transferred, models.source
-        donor = None
-        if transferred is not None and not isinstance(transferred.pair.donor, TokenizerAlone):
-            donor = self._attempt("audit of the donor", lambda: transferred.tables.donor)
-        rebuilt = audit = undertrained = cuts = None
-        if transferred is not None:
-            with self._clock.step("leave anchors out"):
-                rebuilt = self._attempt("left-out anchors", lambda: held_out(transferred, counts))
-        if donor is not None:
-            audit = audit_donor(subject, donor, figures.l1)
-        start: list[str] = []
-        if old is not None:
-            table = old.checkpoint.input_table()
-            undertrained = self._attempt(
-                "undertrained anchors", lambda: find_undertrained(subject, table, old.vocabulary, donor)
-            )
-            cuts = self._attempt("digits and white space", lambda: compare_cuts(subject, old.tokenizer))
-            start = self._attempt("signs of the start", lambda: signs_of_the_start(subject, old, transferred)) or []
-            del table
-        if transferred is not None:
-            transferred.tables.close()
+    def facts(self, device: torch.device, trust_remote_code: bool) -> Facts:
+        """Finds all of it; the models are run last, when the tables are given back."""
+        subject, report = self._subject, self._subject.report
+        of_pair = self._of_pair()
         measured = measure_texts(
             subject,
-            old,
+            self._models.source,
             self._text,
             self._source_text,
             device=device,
@@ -160,7 +143,6 @@ class _Job:
             clock=self._clock,
             left_out=self._left_out,
         )
-        texts = [] if self._text is None else self._text.files
         return Facts(
             model=subject.folder.name,
             method=named_options(report),
@@ -168,25 +150,48 @@ class _Job:
             source=_name(subject, "source"),
             donor=_name(subject, "donor"),
             finished=report["finished"],
-            texts=tuple(texts),
+            texts=() if self._text is None else self._text.files,
             anchors={kind: count for kind, count in report["anchors"]["by_class"].items() if isinstance(count, int)},
             warnings=tuple(map(str, report["warnings"])),
-            start_warnings=tuple(start),
             left_out=self._left_out,
-            rows=describe_rows(subject, figures),
+            rows=describe_rows(subject, self._figures),
             map=draw_map(subject),
-            held_out=rebuilt,
-            undertrained=undertrained,
-            cuts=cuts,
-            audit=audit,
             cost=measured.new,
             source_cost=measured.old,
             states=measured.states,
             trainings=find_trainings(subject),
-            tokens=make_token_table(subject, figures, counts),
+            tokens=make_token_table(subject, self._figures, self._counts),
+            **of_pair,
         )
 
-    def _attempt(self, part: str, find: Any) -> Any:
+    def _of_pair(self) -> dict[str, Any]:
+        """The parts for which source or donor are needed, but need not be run."""
+        subject, transferred, source = self._subject, self._models.transferred, self._models.source
+        rebuilt = donor = undertrained = cuts = start = None
+        if transferred is not None:
+            with self._clock.step("leave anchors out"):
+                rebuilt = self._attempt("left-out anchors", lambda: held_out(transferred, self._counts))
+            if not isinstance(transferred.pair.donor, TokenizerAlone):
+                donor = self._attempt("audit of the donor", lambda: transferred.tables.donor)
+        audit = None if donor is None else audit_donor(subject, donor, self._figures.l1)
+        if source is not None:
+            table = source.checkpoint.input_table()
+            undertrained = self._attempt(
+                "undertrained anchors", lambda: find_undertrained(subject, table, source.vocabulary, donor)
+            )
+            cuts = self._attempt("digits and white space", lambda: compare_cuts(subject, source.tokenizer))
+            start = self._attempt("signs of the start", lambda: signs_of_the_start(subject, source, transferred))
+        if transferred is not None:
+            transferred.tables.close()
+        return {
+            "held_out": rebuilt,
+            "audit": audit,
+            "undertrained": undertrained,
+            "cuts": cuts,
+            "start_warnings": tuple(start or ()),
+        }
+
+    def _attempt(self, part: str, find: Callable[[], T]) -> T | None:
         try:
             return find()
         except InputError as error:

@@ -7,12 +7,11 @@ nothing is downloaded that the user did not name, and no code runs on a report's
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from salt_ext.comparison.method_spec import MethodSpec
 from salt_ext.diagnosis.subject import Subject
@@ -25,6 +24,8 @@ from salt_ext.pair.tables import PairTables
 from salt_ext.runtime.progress import Clock
 from salt_ext.vectors import open_auxiliary
 from salt_ext.vocab import Anchors
+
+T = TypeVar("T")
 
 # Their hashes say whether a folder is still what the report speaks of.
 _TELLING = ("config.json", "tokenizer.json", "tokenizer.model")
@@ -147,7 +148,7 @@ def _place(report: Mapping[str, Any], what: str, named: str | Path | None) -> st
     return expanded(place)
 
 
-def _attempt(opened: Any, what: str, named: str | Path | None, missing: dict[str, str]) -> Any:
+def _attempt(opened: Callable[[], T], what: str, named: str | Path | None, missing: dict[str, str]) -> T | None:
     try:
         return opened()
     except InputError as error:
@@ -196,4 +197,9 @@ def named_options(report: Mapping[str, Any]) -> str:
         return str(report["method"]["name"])
     given = report["options"]
     own = {option.name: given[option.name] for option in fields(method.method) if given.get(option.name) is not None}  # type: ignore[arg-type]
-    return method.label + "".join(f", {name}={json.dumps(value)}" for name, value in own.items())
+    return method.label + "".join(f", {name}={_shown(value)}" for name, value in own.items())
+
+
+def _shown(value: object) -> str:
+    """An option's value; of a file its name alone, since a page is shown to others."""
+    return Path(value).name if isinstance(value, str) and "/" in value else str(value)
