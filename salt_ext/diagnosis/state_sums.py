@@ -108,14 +108,24 @@ class LayerSums:
             spread = square / self.places - float((total / self.places).square().sum())
             own, control = torch.cat(parts, dim=1)
             chosen = (own[~new], own[new], control[new])
-            made.append(Layer(number, *(float(each.median()) / spread if len(each) else None for each in chosen)))
+            known = [float(each.median()) / spread if len(each) and spread > 0 else None for each in chosen]
+            made.append(Layer(number, *known))
         return tuple(made)
 
 
 class CellSums:
-    """Bits by last and next token, and what the moved model says."""
+    """Bits by last and next token, and what the moved model says.
+
+    Attributes:
+        read_bytes: of the passages up to the last common boundary of each.
+    """
 
     def __init__(self, is_new: Tensor) -> None:
+        """Nothing is counted yet.
+
+        Args:
+            is_new: bool [rows], which tokens are new.
+        """
         self._is_new = is_new
         self._sums: dict[tuple[bool, bool], list[float]] = {}
         self._said: Tensor | None = None
@@ -124,6 +134,15 @@ class CellSums:
         self.read_bytes = 0
 
     def add(self, passage: Passage, student: Reading, teacher: Reading, on_source: Tensor, last_new: Tensor) -> None:
+        """Adds the places of one passage.
+
+        Args:
+            passage: in both tokenisations, with at least one common boundary.
+            student: the moved model's.
+            teacher: the source's.
+            on_source: [places, outputs], logits of the moved head on the source's states.
+            last_new: bool [places], whether the last token there is a new one.
+        """
         first, second = passage.places
         self.read_bytes += len(passage.text[: int(passage.ends[first[-1]])].encode())
         # Of the places that are next to each other those with one new token between them.
@@ -151,6 +170,7 @@ class CellSums:
                 held[number] += value
 
     def found(self) -> tuple[Cell, ...]:
+        """The cells that occur, and all of them together at the end."""
         names = {False: "anchor", True: "new"}
         cells = [_cell(names[a], names[b], sums) for (a, b), sums in sorted(self._sums.items())]
         if not cells:
@@ -159,6 +179,7 @@ class CellSums:
 
     @property
     def covered(self) -> float:
+        """Share of the bytes that the cells speak of."""
         return sum(sums[1] for sums in self._sums.values()) / max(1, self.read_bytes)
 
     @property
@@ -167,24 +188,29 @@ class CellSums:
 
     @property
     def said_new(self) -> float:
+        """Probability of new tokens, mean over places."""
         return 0.0 if self._said is None else float(self._said[self._is_new].sum()) / self._places
 
     @property
     def said_new_on_source(self) -> float:
+        """The same on the source's states."""
         return self._on_source / self._places
 
     @property
     def true_new(self) -> float:
+        """Share of new tokens among the next tokens."""
         return float(self._true[self._is_new].sum()) / self._places
 
     @property
     def anchor_excess(self) -> float:
+        """How far the anchor that is said too often most is beyond its share."""
         if self._said is None:
             return 0.0
         beyond = (self._said - self._true) / self._places
         return max(0.0, float(beyond.where(~self._is_new, -math.inf).max()))
 
     def too_often(self, subject: Subject) -> tuple[tuple[int, str, float, float], ...]:
+        """(token id, token, mean probability, true share) of the new tokens that are most beyond their share."""
         if self._said is None:
             return ()
         said, true = self._said / self._places, self._true / self._places
