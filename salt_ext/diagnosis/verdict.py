@@ -81,7 +81,8 @@ def _cost(facts: Facts) -> Iterator[Reason]:
     title, asked, section = "Cost of the text", "less than with the mean row in place of every new row", "cost"
     cost = facts.cost
     if cost is None or cost.mean_rows is None:
-        yield Reason("unknown", title, "Not measured: no --text was given, or the model cannot be run.", asked, section)
+        why = facts.left_out.get("bits per byte", "no text in the new language")
+        yield Reason("unknown", title, f"Not measured: {why}.", asked, section)
         return
     found = f"{cost.moved:.2f} bits per byte; with mean rows {cost.mean_rows:.2f}"
     if cost.source is None:
@@ -134,7 +135,8 @@ def _rebuilt(facts: Facts) -> Iterator[Reason]:
     title, asked = "Left-out anchors", "a cosine above the matched-norm random control's by two standard errors"
     found = facts.held_out
     if found is None:
-        yield Reason("unknown", title, "Not checked: a model or too few anchors.", asked, "held-out")
+        why = facts.left_out.get("left-out anchors", "source or donor is missing")
+        yield Reason("unknown", title, f"Not checked: {why}.", asked, "held-out")
         return
     every = found.all
     margin = _ERRORS * (every.error**2 + every.random_error**2) ** 0.5
