@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from salt_ext.pair.table_facts import TableFacts, examine_table
-from salt_ext.pipeline.start_warnings import weight_sums, start_warnings
+from salt_ext.pipeline.start_warnings import start_warnings, weight_sums
 from salt_ext.plan import LowRank, Provenance, TransferPlan
 
 COPIED, NEW = 40, 20
