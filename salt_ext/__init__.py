@@ -19,6 +19,9 @@ from salt_ext import ops
 from salt_ext.ops import Backend, backends  # registers the operators
 
 if TYPE_CHECKING:
+    from salt_ext.adaptation.options import AdaptOptions
+    from salt_ext.adaptation.phases import Phase
+    from salt_ext.adaptation.run import AdaptationResult, adapt_model
     from salt_ext.comparison.result import Comparison
     from salt_ext.comparison.run import compare
     from salt_ext.diagnosis import Diagnosis, diagnose
@@ -27,15 +30,19 @@ if TYPE_CHECKING:
     from salt_ext.plan import TransferPlan
 
 __all__ = [
+    "AdaptOptions",
+    "AdaptationResult",
     "Backend",
     "Comparison",
     "Diagnosis",
     "DistillOptions",
     "DistillResult",
+    "Phase",
     "TransferOptions",
     "TransferPlan",
     "TransferResult",
     "__version__",
+    "adapt_model",
     "backends",
     "compare",
     "diagnose",
@@ -47,6 +54,10 @@ __all__ = [
 __version__ = version("salt-ext")
 
 _LAZY = {
+    "adapt_model": "salt_ext.adaptation.run",
+    "AdaptationResult": "salt_ext.adaptation.run",
+    "AdaptOptions": "salt_ext.adaptation.options",
+    "Phase": "salt_ext.adaptation.phases",
     "compare": "salt_ext.comparison.run",
     "Comparison": "salt_ext.comparison.result",
     "diagnose": "salt_ext.diagnosis",

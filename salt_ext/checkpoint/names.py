@@ -10,11 +10,17 @@ from salt_ext.checkpoint.layout import INDEX_FILE, PICKLED_FILE, PICKLED_INDEX_F
 PLAN_FILE = "salt_plan.safetensors"
 REPORT_FILE = "salt_report.json"
 CARD_FILE = "README.md"
+ADAPTATION_FILE = "salt_adaptation.json"
+CURVE_FILE = "salt_curve.jsonl"
+CURVE_PICTURE = "salt_curve.png"
 # What is written anew, whatever the source has under these names.
 OWN_FILES = frozenset(
     {
         "config.json",
         "generation_config.json",
+        ADAPTATION_FILE,
+        CURVE_FILE,
+        CURVE_PICTURE,
         INDEX_FILE,
         PLAN_FILE,
         REPORT_FILE,

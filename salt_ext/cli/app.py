@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from salt_ext.cli.adapt import adapt
 from salt_ext.cli.align import align
 from salt_ext.cli.compare import compare
 from salt_ext.cli.demo import demo
@@ -54,7 +55,7 @@ def common(
     """Options of salt-ext itself."""
 
 
-for command in (transfer, distill, inspect, explain, diagnose, methods, compare, demo, align):
+for command in (transfer, distill, adapt, inspect, explain, diagnose, methods, compare, demo, align):
     app.command()(command)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from salt_ext.display.duration import duration
+
 
 class Pace:
     """Counts results that take about equally long.
@@ -29,16 +31,5 @@ class Pace:
         self._done += 1
         gone = time.perf_counter() - self._begun
         left = gone / (self._done - self._before) * (self._total - self._done)
-        rest = f", about {_duration(left)} to go" if self._done < self._total else ""
-        return f"{self._done} of {self._total}: {what} ({_duration(gone)} gone{rest})"
-
-
-def _duration(seconds: float) -> str:
-    """In the two largest units that it fills: 7 s, 3 min 20 s, 2 h 5 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
+        rest = f", about {duration(left)} to go" if self._done < self._total else ""
+        return f"{self._done} of {self._total}: {what} ({duration(gone)} gone{rest})"

@@ -13,12 +13,15 @@ from salt_ext.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Task
 
 # step, units done, units in all (0 where unknown); the same step may be told of many times.
 Progress = Callable[[str, int, int], None]
 # What a user may give: a function that is told; False for silence; True for bars; None for bars where a person looks
 # on: in a notebook, and on a terminal.
 Watching = Progress | bool | None
+# Seconds over which a bar's speed is taken: a step of a large model may take a minute.
+_SPEED_OVER = 600.0
 
 
 class Clock:
@@ -63,11 +66,13 @@ class Clock:
 
 
 @contextmanager
-def watched(progress: Watching) -> Iterator[Progress | None]:
+def watched(progress: Watching, *, rate: str = "") -> Iterator[Progress | None]:
     """What a job's steps are to be told to while the block runs; None for nobody.
 
     Args:
         progress: see `Watching`.
+        rate: the units of the longest step, such as "tokens": bars on a terminal then tell how many come in a second,
+            and the time left.
 
     Raises:
         InputError: it is none of these.
@@ -83,7 +88,7 @@ def watched(progress: Watching) -> Iterator[Progress | None]:
         with NotebookBars() as bars:
             yield bars.show
     else:
-        with terminal_bars(console(stderr=True), always=bool(progress)) as show:
+        with terminal_bars(console(stderr=True), always=bool(progress), rate=rate) as show:
             if show is None:
                 with quiet_downloads():
                     yield None
@@ -92,28 +97,37 @@ def watched(progress: Watching) -> Iterator[Progress | None]:
 
 
 @contextmanager
-def terminal_bars(screen: Console, *, always: bool = False) -> Iterator[Progress | None]:
+def terminal_bars(screen: Console, *, always: bool = False, rate: str = "") -> Iterator[Progress | None]:
     """Bars on a terminal; None, which means silence, in a pipe.
 
     Args:
         screen: where to draw.
         always: draw in a pipe too: every bar once, when all is done.
+        rate: see `watched`.
     """
     if not (screen.is_terminal or always):
         yield None
         return
-    from rich.progress import BarColumn, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, ProgressColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
+    from rich.progress import TimeRemainingColumn as Remaining
 
     # No markup: a step may have the name of a method with its options, as the user wrote them.
     name = TextColumn("{task.description:<28}", markup=False)
-    with Bars(name, BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), console=screen) as bars:
-        tasks: dict[str, TaskID] = {}
+    columns: list[ProgressColumn] = [name, BarColumn(), TaskProgressColumn(), TimeElapsedColumn()]
+    if rate:
+        columns += [TextColumn("{task.fields[rate]}", markup=False), Remaining(compact=True)]
+    with Bars(*columns, console=screen, speed_estimate_period=_SPEED_OVER) as bars:
+        tasks: dict[str, Task] = {}
 
         def show(step: str, done: int, total: int) -> None:
             if step not in tasks:
-                tasks[step] = bars.add_task(printable(step), total=None)
-            bars.update(tasks[step], completed=done, total=total or None)
+                bars.add_task(printable(step), total=None, rate="")
+                tasks[step] = bars.tasks[-1]
+            task = tasks[step]
+            bars.update(task.id, completed=done, total=total or None)
+            if rate and total > 1 and task.speed:
+                bars.update(task.id, rate=f"{task.speed:,.0f} {rate}/s")
 
         yield show
 
