@@ -19,9 +19,9 @@ from salt_ext import ops
 from salt_ext.ops import Backend, backends  # registers the operators
 
 if TYPE_CHECKING:
+    from salt_ext.adaptation.api import AdaptationResult, adapt_model
     from salt_ext.adaptation.options import AdaptOptions
     from salt_ext.adaptation.phases import Phase
-    from salt_ext.adaptation.run import AdaptationResult, adapt_model
     from salt_ext.comparison.result import Comparison
     from salt_ext.comparison.run import compare
     from salt_ext.diagnosis import Diagnosis, diagnose
@@ -54,8 +54,8 @@ __all__ = [
 __version__ = version("salt-ext")
 
 _LAZY = {
-    "adapt_model": "salt_ext.adaptation.run",
-    "AdaptationResult": "salt_ext.adaptation.run",
+    "adapt_model": "salt_ext.adaptation.api",
+    "AdaptationResult": "salt_ext.adaptation.api",
     "AdaptOptions": "salt_ext.adaptation.options",
     "Phase": "salt_ext.adaptation.phases",
     "compare": "salt_ext.comparison.run",

@@ -25,7 +25,7 @@ _LR = 3e-4
 _LOGITS_BYTES = 256 << 20
 _MOST_WINDOWS = 8
 # What is chosen where all phases' arguments are.
-_SHARED = ("adam_beta2", "bf16", "lr_scheduler_type", "seed", "use_cpu", "weight_decay")
+_SHARED = ("adam_beta2", "bf16", "ddp_find_unused_parameters", "lr_scheduler_type", "seed", "use_cpu", "weight_decay")
 # In a phase, about: lines of the curve, measurements, checkpoints.
 _LINES, _MEASUREMENTS, _CHECKPOINTS = 1000, 20, 10
 _BUDGET = "training is counted in tokens: use tokens or phases"
@@ -103,6 +103,7 @@ def base_arguments(folder: Path, config: Mapping[str, Any]) -> TrainingArguments
         "lr_scheduler_type": "cosine",
         "seed": 0,
         "learning_rate": _LR,
+        "ddp_find_unused_parameters": False,
         **config,
     }
     chosen.setdefault("use_cpu", not torch.accelerator.is_available())

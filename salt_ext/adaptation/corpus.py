@@ -21,6 +21,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from salt_ext.adaptation.documents import Source, open_sources
+from salt_ext.display.listing import listed
 from salt_ext.errors import InputError, OutputError
 from salt_ext.evaluation.token_stream import TokenStream, token_stream
 from salt_ext.vocab.rust import rust_errors
@@ -99,7 +100,7 @@ class _Splitter:
     def __init__(
         self, sources: Sequence[Source], evaluation: Sequence[Source], *, eval_bytes: int, drop_overlap: bool, what: str
     ) -> None:
-        self._drop, self._what = drop_overlap, what
+        self._drop, self.what = drop_overlap, what
         self._quota = max(1, eval_bytes // len(evaluation or sources))
         self.given = bool(evaluation)
         self.held_out: list[str] = []
@@ -129,7 +130,7 @@ class _Splitter:
                     self.left_out += 1
                 else:
                     raise InputError(
-                        f"{self._what} {source.name} holds a line of the evaluation text, {shared[:_SHOWN]!r}: what is "
+                        f"{self.what} {source.name} holds a line of the evaluation text, {shared[:_SHOWN]!r}: what is "
                         f"measured would have been learnt by heart; give another text, or leave such documents out of "
                         f"the training with drop_overlap"
                     )
@@ -169,27 +170,34 @@ def _write(
 
     draft = folder.with_name(f"{folder.name}.{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)
-    begun = time.perf_counter()
+    begun, made = time.perf_counter(), 0
+
+    def rows() -> Iterator[dict[str, list[int]]]:
+        nonlocal made
+        for source in sources:
+            for window in _windows(splitter, source, tokenizer, most=windows, context=context):
+                made += 1
+                yield window
+
     try:
         draft.mkdir(parents=True)
-
-        def rows() -> Iterator[dict[str, list[int]]]:
-            for source in sources:
-                yield from _windows(splitter, source, tokenizer, most=windows, context=context)
-
-        packed = datasets.Dataset.from_generator(
-            rows,
-            features=datasets.Features({"input_ids": datasets.List(datasets.Value("int32"), length=context)}),
-            cache_dir=str(draft / "made"),
-            fingerprint=folder.name[:32],
-        )
-        packed.save_to_disk(str(draft / "windows"))
+        features = datasets.Features({"input_ids": datasets.List(datasets.Value("int32"), length=context)})
+        try:
+            packed = datasets.Dataset.from_generator(
+                rows, features=features, cache_dir=str(draft / "made"), fingerprint=folder.name[:32]
+            )
+            packed.save_to_disk(str(draft / "windows"))
+        except ValueError:
+            if made:  # a data set without a row is none
+                raise
+        if sources and not splitter.read and not splitter.held_out:
+            raise InputError(f"{splitter.what} {listed([source.name for source in sources])} holds no text")
         shutil.rmtree(draft / "made", ignore_errors=True)
         facts = {
             "texts": [source.name for source in sources],
             "documents": splitter.read,
             "documents_left_out": splitter.left_out,
-            "windows": len(packed),
+            "windows": made,
             "evaluation": "given" if splitter.given else "one document in fifty, by its hash",
             "seconds": round(time.perf_counter() - begun, 2),
         }

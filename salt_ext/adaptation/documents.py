@@ -47,7 +47,7 @@ class Source:
         except InputError:
             raise
         except UnicodeDecodeError as error:
-            raise InputError(f"text {self.name} is not UTF-8: {brief(error)}") from None
+            raise _not_text(self.name, error) from None
         except Exception as error:  # of pyarrow, pandas, fsspec, the network
             raise InputError(f"text {self.name} cannot be read: {brief(error)}") from error
 
@@ -96,6 +96,8 @@ def _open(text: str | Path, what: str) -> Source:
         return _source(name, str(builder.cache_dir), stream, what)
     except InputError:
         raise
+    except UnicodeDecodeError as error:
+        raise _not_text(name, error) from None
     except Exception as error:  # of any kind: the library raises its own, the hub's, pyarrow's and the system's
         raise InputError(f"{what} {name} is no file and no data set that can be opened: {brief(error)}") from error
 
@@ -107,6 +109,10 @@ def _source(name: str, key: str, stream: Any, what: str) -> Source:
     if len(columns) == 1:
         return Source(name, key, stream, columns[0])
     raise InputError(f"{what} {name} has the columns {', '.join(columns) or 'none'}; expected one named {_COLUMN}")
+
+
+def _not_text(name: str, error: UnicodeDecodeError) -> InputError:
+    return InputError(f"text {name} is not UTF-8: {brief(error)}")
 
 
 def _sha256(path: Path) -> str:

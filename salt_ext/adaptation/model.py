@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,7 +167,10 @@ def prepare(model: PreTrainedModel, phase: Phase, *, rows: Tensor | None, lora: 
             ensure_weight_tying=tied,
             task_type=peft.TaskType.CAUSAL_LM,
         )
-    return peft.get_peft_model(model, config)
+    with warnings.catch_warnings():
+        # peft warns of tied tables in general; both ways that are used here train the one table that both read.
+        warnings.simplefilter("ignore", UserWarning)
+        return peft.get_peft_model(model, config)
 
 
 def merged(folder: Path, adapter: Path, *, trust_remote_code: bool) -> PreTrainedModel:
@@ -174,7 +178,9 @@ def merged(folder: Path, adapter: Path, *, trust_remote_code: bool) -> PreTraine
     import peft
 
     model = open_model(folder, trust_remote_code=trust_remote_code)
-    whole: PreTrainedModel = peft.PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # as in `prepare`
+        whole: PreTrainedModel = peft.PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
     return whole
 
 

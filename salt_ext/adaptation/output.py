@@ -12,6 +12,7 @@ import torch
 
 from salt_ext.adaptation.curve import Curve, can_draw, draw
 from salt_ext.adaptation.model import Subject, open_model
+from salt_ext.checkpoint.companions import ADAPTER_FILE
 from salt_ext.checkpoint.convert import converted_config
 from salt_ext.checkpoint.names import (
     ADAPTATION_FILE,
@@ -25,7 +26,7 @@ from salt_ext.checkpoint.names import (
 from salt_ext.errors import OutputError, brief
 from salt_ext.evaluation.measuring import measure_stream
 from salt_ext.evaluation.token_stream import TokenStream
-from salt_ext.files.json_text import json_text
+from salt_ext.files.json_text import json_text, read_json
 
 # What an adapter leaves to the model that it is for.
 _OF_A_MODEL = {PLAN_FILE, REPORT_FILE}
@@ -68,8 +69,14 @@ def write_model(
     return measure_stream(again, held_out, context=context).bits_per_byte
 
 
-def write_adapter(subject: Subject, adapter: Path, folder: Path) -> None:
+def write_adapter(subject: Subject, adapter: Path, folder: Path, *, name: str) -> None:
     """Writes what peft trained, and the tokenizer that it is for.
+
+    Args:
+        subject: the model that was trained.
+        adapter: as peft wrote it.
+        folder: an empty one.
+        name: of the model, by which peft finds it.
 
     Raises:
         OutputError: the disk is full.
@@ -77,6 +84,9 @@ def write_adapter(subject: Subject, adapter: Path, folder: Path) -> None:
     try:
         for file in sorted(adapter.iterdir()):
             shutil.copyfile(file, folder / file.name)
+        # It was trained on what earlier phases had made, of which it holds all that is not the model's.
+        config = read_json((folder / ADAPTER_FILE).read_bytes()) | {"base_model_name_or_path": name}
+        (folder / ADAPTER_FILE).write_text(json_text(config), encoding="utf-8")
         _copy_tokenizer(subject.checkpoint.folder, folder)
     except OSError as error:
         raise OutputError(f"the adapters cannot be written to {folder}: {error.strerror or error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 from transformers import TrainerCallback, set_seed
 
-from salt_ext.adaptation.arguments import phase_arguments
 from salt_ext.adaptation.checkpoints import last_complete, remove_old, step_of
 from salt_ext.adaptation.model import merged, open_model, prepare, uses_peft
 from salt_ext.adaptation.trainer import PhaseTrainer, Place, Recorder
-from salt_ext.errors import OutputError, brief
+from salt_ext.errors import InputError, OutputError, brief
 from salt_ext.evaluation.token_stream import TokenStream
 
 if TYPE_CHECKING:
@@ -58,17 +58,7 @@ def train_phase(
             curve.keep(number, step_of(behind)) if behind else curve.keep(number - 1, run.steps(number - 1))
     set_seed(run.args.seed + number)
     model = prepare(open_model(start, trust_remote_code=trust), phase, rows=run.subject.new_rows, lora=options.lora)
-    arguments = phase_arguments(
-        run.args,
-        folder,
-        run.config,
-        steps=run.steps(number),
-        learning_rate=phase.lr or run.args.learning_rate,
-        per_device_train_batch_size=run.batch[0],
-        gradient_accumulation_steps=run.batch[1],
-        eval_on_start=number == 1 and behind is None,
-        data_seed=run.args.seed + number,
-    )
+    arguments = run.phase_arguments(number, eval_on_start=number == 1 and behind is None)
     every = [run.steps(n) * run.tokens_per_step for n in range(1, len(options.all_phases) + 1)]
     place = Place(number, phase.trains, run.steps(number), sum(every[: number - 1]), run.tokens_per_step, sum(every))
     callbacks: list[TrainerCallback] = [Recorder(curve, place, advance=advance, log=log if run.is_main else _silent)]
@@ -84,6 +74,8 @@ def train_phase(
         eval_dataset=data,  # never read: `evaluate` measures `held_out`
         callbacks=callbacks,
     )
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true" and not trainer.is_fsdp_enabled:
+        raise InputError(f"FSDP is asked for, but accelerate has none for {run.args.device.type}: expected a GPU")
     trainer.train(resume_from_checkpoint=None if behind is None else str(behind))
     _finish(trainer, work, number, start if uses_peft(phase, options.lora) else None, trust=trust)
     trainer.accelerator.free_memory()

@@ -55,6 +55,9 @@ class Workspace:
             except (OSError, ValueError, KeyError, TypeError):
                 raise OutputError(f"{folder} is no training's; choose another output, or move it away") from None
             new = json.loads(json.dumps(inputs))
+            if old != new and not any(folder.glob("phase-*/*")):
+                shutil.rmtree(folder, ignore_errors=True)  # nothing was trained
+                return cls.open(output, inputs)
             if old != new:
                 other = ", ".join(sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key)))
                 raise OutputError(

@@ -133,9 +133,9 @@ def adapt(
 ) -> None:
     """Train MODEL on text of its new language; bits per byte of held-out text tell how good it is."""
     with silent_end():
+        from salt_ext.adaptation.api import adapt_model
         from salt_ext.adaptation.curve import NEEDED, can_draw
         from salt_ext.adaptation.options import AdaptOptions
-        from salt_ext.adaptation.run import adapt_model
         from salt_ext.adaptation.workspace import Workspace
 
     speaks = not quiet and os.environ.get("RANK", "0") == "0"

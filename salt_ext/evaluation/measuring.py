@@ -59,7 +59,8 @@ def measure_stream(
     bits = 0.0
     outputs = 0
     try:
-        with torch.inference_mode(), computing_in(dtype, model.device):
+        # Not inference_mode: a sharded model (FSDP) keeps what it gathers here, and could not be trained on.
+        with torch.no_grad(), computing_in(dtype, model.device):
             for inputs, wanted in _batches(stream.ids[:-1], targets[1:], context, at_once):
                 check_time(stop)
                 logits = logits_of(model, inputs)
