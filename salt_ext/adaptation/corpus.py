@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerBase
 
 from salt_ext.adaptation.documents import Source, open_sources
 from salt_ext.display.listing import listed
-from salt_ext.errors import InputError, OutputError
+from salt_ext.errors import InputError, OutputError, brief
 from salt_ext.evaluation.token_stream import TokenStream, token_stream
 from salt_ext.vocab.rust import rust_errors
 
@@ -205,17 +205,15 @@ def _write(
         (draft / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)
-    except OSError as error:
-        if isinstance(error, OutputError):
-            raise
-        raise OutputError(f"the texts' tokens cannot be kept in {folder.parent}: {error.strerror or error}") from error
     except Exception as error:  # `datasets` wraps what its generator raises
         cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, InputError):
+        while cause is not None and not isinstance(cause, InputError | OSError):
             cause = cause.__cause__
+        if isinstance(cause, InputError):
+            raise cause from None
         if cause is None:
             raise
-        raise cause from None
+        raise OutputError(f"the texts' tokens cannot be kept in {folder.parent}: {brief(cause)}") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

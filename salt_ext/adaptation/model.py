@@ -174,13 +174,20 @@ def prepare(model: PreTrainedModel, phase: Phase, *, rows: Tensor | None, lora: 
 
 
 def merged(folder: Path, adapter: Path, *, trust_remote_code: bool) -> PreTrainedModel:
-    """The model of a folder with an adapter's numbers worked into its weights, float32."""
+    """The model of a folder with an adapter's numbers worked into its weights, float32.
+
+    Raises:
+        InputError: peft made two tables of one that is input and head, as it did before version 0.19.
+    """
     import peft
 
     model = open_model(folder, trust_remote_code=trust_remote_code)
+    count = len({id(module.weight) for module in _tables(model).values()})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # as in `prepare`
         whole: PreTrainedModel = peft.PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    if len({id(module.weight) for module in _tables(whole).values()}) != count:
+        raise InputError(f"peft {peft.__version__} unties the model's tables, expected 0.19 or later")
     return whole
 
 

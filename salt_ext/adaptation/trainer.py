@@ -141,6 +141,8 @@ class Recorder(TrainerCallback):
         if not {"loss", "bits_per_byte"} & logs.keys():
             return
         figures = {name: float(value) for name, value in logs.items() if name != "epoch"}
+        if args.fp16 and not math.isfinite(figures.get("grad_norm", 0.0)):
+            del figures["grad_norm"]  # such a step is left out, and the scale of the next is smaller
         wrong = next((name for name, value in figures.items() if not math.isfinite(value)), None)
         if wrong is not None:
             kept = last_complete(Path(str(args.output_dir)))

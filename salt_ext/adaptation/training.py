@@ -55,14 +55,17 @@ def train_phase(
         behind = last_complete(folder)
         if run.is_main:
             remove_old(folder, keep=run.config.get("save_total_limit") or 1)
-            curve.keep(number, step_of(behind)) if behind else curve.keep(number - 1, run.steps(number - 1))
+            if behind is None:
+                curve.keep(number - 1, run.steps(number - 1) if number > 1 else 0)
+            else:
+                curve.keep(number, step_of(behind))
     set_seed(run.args.seed + number)
     model = prepare(open_model(start, trust_remote_code=trust), phase, rows=run.subject.new_rows, lora=options.lora)
     arguments = run.phase_arguments(number, eval_on_start=number == 1 and behind is None)
     every = [run.steps(n) * run.tokens_per_step for n in range(1, len(options.all_phases) + 1)]
     place = Place(number, phase.trains, run.steps(number), sum(every[: number - 1]), run.tokens_per_step, sum(every))
     callbacks: list[TrainerCallback] = [Recorder(curve, place, advance=advance, log=log if run.is_main else _silent)]
-    if options.tensorboard is not None:
+    if options.tensorboard is not None and run.is_main:
         callbacks.append(_tensorboard(Path(options.tensorboard) / f"{number}-{phase.trains}"))
     trainer = PhaseTrainer(
         held_out=held_out,
