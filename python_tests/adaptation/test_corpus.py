@@ -8,6 +8,8 @@ import pytest
 
 pytest.importorskip("datasets", reason="texts are streamed by datasets")
 
+import datasets
+
 from salt_ext.adaptation import corpus as corpus_module
 from salt_ext.adaptation.corpus import read_corpus
 from salt_ext.adaptation.documents import open_sources
@@ -135,6 +137,27 @@ def test_formats(read, tmp_path):
     assert list(open_sources([tmp_path / "a.tsv"], what="text")[0].documents()) == [f"document {n}" for n in range(3)]
     with pytest.raises(InputError, match=r"b\.csv has the columns one, two; expected one named text"):
         open_sources([tmp_path / "b.csv"], what="text")
+    with pytest.raises(InputError, match=r"missing\.jsonl: no such file"):
+        open_sources([str(tmp_path / "missing.jsonl")], what="text")
+
+
+@pytest.mark.slow
+def test_data_sets(read, tmp_path):
+    """As `datasets` saves them, and folders of files that it knows; another version is another text."""
+    documents = [f"document {n}" for n in range(100)]
+    made = datasets.Dataset.from_dict({"text": documents, "id": list(range(100))})
+    made.save_to_disk(tmp_path / "saved")
+    (tmp_path / "files").mkdir()
+    made.to_parquet(tmp_path / "files" / "train.parquet")
+    keys = []
+    for folder in ("saved", "files"):
+        source = open_sources([tmp_path / folder], what="text")[0]
+        assert list(source.documents()) == documents
+        keys.append(source.key)
+    made.select(range(50)).to_parquet(tmp_path / "files" / "train.parquet")
+    assert open_sources([tmp_path / "files"], what="text")[0].key != keys[1]
+    with pytest.raises(InputError, match="text nobody/has-it is no file and no data set that can be opened"):
+        open_sources(["nobody/has-it"], what="text")
 
 
 @pytest.mark.parametrize(

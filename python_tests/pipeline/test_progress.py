@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 import time
 from types import ModuleType, SimpleNamespace
@@ -49,6 +50,20 @@ def test_no_bars_without_a_terminal():
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+def test_a_rate_is_told_of_the_step_that_has_one():
+    screen = Console(file=io.StringIO(), width=120)
+    with terminal_bars(screen, always=True, rate="tokens") as show:
+        show("read", 0, 0)
+        for done in range(0, 1001, 100):
+            time.sleep(0.002)
+            show("train", done, 1000)
+        show("read", 1, 1)
+    read, train = screen.file.getvalue().splitlines()
+    assert "tokens/s" not in read
+    told = re.search(r"([0-9,]+) tokens/s", train)
+    assert 1_000 < int(told[1].replace(",", "")) < 50_000
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def _open(text: str | Path, what: str) -> Source:
             builder = datasets.load_dataset_builder(str(path))
             stream = datasets.load_dataset(str(path), split="train", streaming=True)
             return _source(name, f"{builder.cache_dir}", stream, what)
-        if path.exists() or isinstance(text, Path) or path.suffix == ".txt":
+        if path.exists() or isinstance(text, Path) or path.suffix.lower() in (".txt", *_READERS):
             require_regular(path, what)
             require_file(path, what)
             reader = _READERS.get(path.suffix.lower(), "text")
