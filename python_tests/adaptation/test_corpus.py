@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("datasets", reason="texts are streamed by datasets")
 
 import datasets
+from tokenizers import Regex, normalizers
 
 from salt_ext.adaptation import corpus as corpus_module
 from salt_ext.adaptation.corpus import read_corpus
@@ -176,6 +177,14 @@ def test_texts_that_are_none(read, tmp_path, content, said):
         file.write_bytes(content)
     with pytest.raises(InputError, match=said):
         read([file])
+
+
+def test_a_tokenizer_that_makes_nothing_of_the_text(tmp_path):
+    file, tokenizer = write_text(tmp_path / "a.txt", "abcde"), byte_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = normalizers.Replace(Regex(".*"), "")
+    sizes = {"windows": 9, "context": 8, "eval_bytes": 100, "drop_overlap": False}
+    with pytest.raises(InputError, match=r"the tokenizer makes no token of .*a\.txt"):
+        read_corpus([file], (), tokenizer, what="text", cache=tmp_path / "cache", **sizes)
 
 
 def test_every_text_gives_its_part(read, tmp_path):

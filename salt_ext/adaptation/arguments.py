@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import Field, fields
 from difflib import get_close_matches
@@ -195,6 +196,11 @@ def phase_arguments(
         remove_unused_columns=False,
         **decided,
     )
+
+
+def shards(args: TrainingArguments) -> bool:
+    """Whether FSDP was asked for, by the launcher or by the user's configuration."""
+    return os.environ.get("ACCELERATE_USE_FSDP") == "true" or bool(args.fsdp)
 
 
 def _fields() -> dict[str, Field[Any]]:

@@ -252,6 +252,8 @@ def _load(folder: Path, tokenizer: PreTrainedTokenizerBase, key: str) -> Corpus:
             f"of the {facts['documents']} documents of {names} none is left out to measure on: give an evaluation text"
         )
     stream = token_stream(tokenizer, held_out)
+    if not bool(stream.counted.any()):
+        raise InputError(f"the tokenizer makes no token of {listed(facts['texts'])}: there is nothing to measure on")
     facts |= {"eval_documents": len(held_out), "eval_bytes": stream.bytes, "eval_tokens": int(stream.counted.sum())}
     facts["altered"] = stream.altered
     windows = datasets.load_from_disk(str(folder / "windows")) if facts["windows"] else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import datasets
 import torch
 
-from salt_ext.adaptation.arguments import base_arguments, batches, phase_arguments
+from salt_ext.adaptation.arguments import base_arguments, batches, phase_arguments, shards
 from salt_ext.adaptation.corpus import Corpus, read_corpus
 from salt_ext.adaptation.curve import Curve
 from salt_ext.adaptation.documents import local_paths
@@ -83,7 +82,7 @@ class Run:
                     f"phase {phase.trains} has {phase.tokens} tokens, fewer than one step of {run.tokens_per_step} "
                     f"(tokens_per_step)"
                 )
-            if os.environ.get("ACCELERATE_USE_FSDP") == "true" and uses_peft(phase, options.lora):
+            if shards(args) and uses_peft(phase, options.lora):
                 raise InputError(
                     f"phase {phase.trains} trains by peft, which FSDP cannot shard here: expected neither "
                     "lora nor rows, or several processes without FSDP"
@@ -145,6 +144,7 @@ class Run:
                     gc.collect()
         curve = work.curve()
         report = build_report(self, corpus, source, inputs, curve)
+        self._wait()  # all have read what the main process removes
         if self.is_main:
             with clock.step("write the output"):
                 self._write(work, corpus, curve, report)

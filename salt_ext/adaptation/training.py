@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 from transformers import TrainerCallback, set_seed
 
+from salt_ext.adaptation.arguments import shards
 from salt_ext.adaptation.checkpoints import last_complete, remove_old, step_of
 from salt_ext.adaptation.model import merged, open_model, prepare, uses_peft
 from salt_ext.adaptation.trainer import PhaseTrainer, Place, Recorder
@@ -77,7 +77,7 @@ def train_phase(
         eval_dataset=data,  # never read: `evaluate` measures `held_out`
         callbacks=callbacks,
     )
-    if os.environ.get("ACCELERATE_USE_FSDP") == "true" and not trainer.is_fsdp_enabled:
+    if shards(arguments) and not trainer.is_fsdp_enabled:
         raise InputError(f"FSDP is asked for, but accelerate has none for {run.args.device.type}: expected a GPU")
     trainer.train(resume_from_checkpoint=None if behind is None else str(behind))
     _finish(trainer, work, number, start if uses_peft(phase, options.lora) else None, trust=trust)
