@@ -87,6 +87,18 @@ def test_the_first_phase_moves_tables_alone(tmp_path, text, cache):
 
 
 @pytest.mark.slow
+def test_the_curve_for_tensorboard(moved, text, tmp_path, cache):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator", reason="on request")
+    result = salt_ext.adapt_model(moved, [text], tmp_path / "out", **TINY, cache=cache, tensorboard=tmp_path / "board")
+    for number, name in enumerate(("1-vocabulary", "2-all"), 1):
+        read = events.EventAccumulator(str(tmp_path / "board" / name))
+        read.Reload()
+        lines = [line for line in result.curve if line["phase"] == number and "bits_per_byte" in line]
+        told = [(event.step, pytest.approx(event.value)) for event in read.Scalars("train/bits_per_byte")]
+        assert told == [(line["step"], line["bits_per_byte"]) for line in lines]
+
+
+@pytest.mark.slow
 def test_sharding_that_accelerate_would_leave_out_is_refused(moved, text, tmp_path, cache, monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     with pytest.raises(InputError, match="FSDP is asked for, but accelerate has none for cpu"):
