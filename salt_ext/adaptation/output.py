@@ -27,16 +27,26 @@ from salt_ext.errors import OutputError, brief
 from salt_ext.evaluation.measuring import measure_stream
 from salt_ext.evaluation.token_stream import TokenStream
 from salt_ext.files.json_text import json_text, read_json
+from salt_ext.runtime.device import free_memory
 
 # What an adapter leaves to the model that it is for.
 _OF_A_MODEL = {PLAN_FILE, REPORT_FILE}
 _TEMPLATES = "additional_chat_templates"
 # Bits per byte that rounding to a narrower dtype may cost; it costs a thousandth.
 _MOST_LOST = 0.05
+# Of a model's size, what it takes to measure it.
+_ROOM = 1.5
 
 
 def write_model(
-    subject: Subject, result: Path, folder: Path, *, dtype: torch.dtype, held_out: TokenStream, context: int
+    subject: Subject,
+    result: Path,
+    folder: Path,
+    *,
+    dtype: torch.dtype,
+    held_out: TokenStream,
+    context: int,
+    device: torch.device,
 ) -> float:
     """Writes the trained weights, opens them again and measures them.
 
@@ -47,6 +57,7 @@ def write_model(
         dtype: of the weights.
         held_out: what is measured.
         context: tokens that are read at once.
+        device: where it is measured, if a GPU has room for all of it; else on the CPU.
 
     Returns:
         Bits per byte of what was written.
@@ -63,9 +74,13 @@ def write_model(
         (folder / "config.json").write_text(json_text(config), encoding="utf-8")
         (folder / "generation_config.json").unlink(missing_ok=True)
         _copy_companions(subject, folder)
-        again = open_model(folder, dtype=dtype, trust_remote_code=trust)
+        del model  # two are never in memory
+        again: Any = open_model(folder, dtype=dtype, trust_remote_code=trust)
     except (OSError, RuntimeError, ValueError) as error:
         raise OutputError(f"the trained model cannot be written to {folder}: {brief(error)}") from error
+    size = sum(parameter.nbytes for parameter in again.parameters())
+    if device.type == "cuda" and _ROOM * size < free_memory(device):
+        again = again.to(device)
     return measure_stream(again, held_out, context=context).bits_per_byte
 
 

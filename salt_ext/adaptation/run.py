@@ -190,6 +190,7 @@ class Run:
                     dtype=self.options.torch_dtype or self.subject.dtype,
                     held_out=corpus.held_out,
                     context=self.context,
+                    device=self.args.device,
                 )
                 check_saved(report["bits_per_byte_saved"], report["after"]["bits_per_byte"])
             write_facts(folder, report, curve, card=card_of(self.subject, report))
