@@ -172,7 +172,7 @@ def phase_arguments(
     every = config.get("logging_steps") or max(1, steps // _LINES)
     given = {name: getattr(base, name) for name in _SHARED}
     if "warmup_ratio" not in config:
-        given["warmup_steps"] = max(1, steps // 10)
+        given["warmup_steps"] = steps // 10  # transformers makes the first of them with a rate of 0
     given |= {**config, "logging_steps": every}
     for name, count in (("save_steps", _CHECKPOINTS), ("eval_steps", _MEASUREMENTS)):
         if name not in config:
