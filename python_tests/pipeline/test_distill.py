@@ -21,7 +21,7 @@ from salt_ext.plan import Provenance, TransferPlan
 from .conftest import ONLY_TARGET, SHARED, text_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-SMALL: dict[str, Any] = {"tokens": 1500, "tokens_per_step": 500, "context": 64, "device": "cpu"}
+SMALL: dict[str, Any] = {"tokens": 1500, "chunks": 1, "tokens_per_step": 500, "context": 64, "device": "cpu"}
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,7 @@ def distill(
     ] = 0.0,
     chunks: Annotated[
         float, typer.Option(min=0, rich_help_panel=LOSSES, help="Weight of the divergence of chunk probabilities.")
-    ] = 1.0,
+    ] = 0.0,
     next_token: Annotated[
         float, typer.Option(min=0, rich_help_panel=LOSSES, help="Weight of the next token's cross-entropy.")
     ] = 1.0,

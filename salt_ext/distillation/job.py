@@ -79,11 +79,11 @@ def distill(
     announce: Callable[[str], None] | None = None,
     **changes: Any,
 ) -> DistillResult:
-    """Lets the rows of new tokens learn to make the source's own probabilities of a text; all else is frozen.
+    """Lets the rows of new tokens learn from a text and from the source itself; all else is frozen.
 
-    Approximate Likelihood Matching (arXiv 2503.20083) for the probabilities, plain next-token loss, and as an option
-    Token Distillation (arXiv 2505.20133) for hidden states, see `salt_ext.distillation.losses`. Rows of anchors stay
-    bit for bit. New tokens that the text does not hold get what is learned of all new rows alike, see
+    By default the next token teaches; as options the source's own probabilities (Approximate Likelihood Matching, arXiv
+    2503.20083) and hidden states (Token Distillation, arXiv 2505.20133), see `salt_ext.distillation.losses`. Rows of
+    anchors stay bit for bit. New tokens that the text does not hold get what is learned of all new rows alike, see
     `salt_ext.distillation.learned_rows`, and the report lists them.
 
     Args:

@@ -18,9 +18,9 @@ from salt_ext.runtime.device import AUTO, choose_device
 class DistillOptions:
     """How new rows learn from the source.
 
-    Defaults are what measured best on SmolLM2-135M, moved to German and to a WordPiece of English, by text that is
-    read: chunks beside the next token, no hidden states (figures: `salt_ext/adaptation/README.md`). By seconds the next
-    token alone is as good or better: `chunks=0`. Token Distillation as published: `states=1, chunks=0, next_token=0`.
+    Defaults are what measured best on SmolLM2-135M, moved to German and to a WordPiece of English: the next token alone
+    (figures: `salt_ext/adaptation/README.md`). Where the source is good in the new language its own probabilities may
+    teach more: `chunks=1`. Token Distillation as published is `states=1, next_token=0`.
 
     Attributes:
         text: UTF-8 files in the new language, a document a line. A part that no window overlaps measures the result.
@@ -45,7 +45,7 @@ class DistillOptions:
     text: Sequence[str | Path] = ()
     tokens: int = 100_000
     states: float = 0.0
-    chunks: float = 1.0
+    chunks: float = 0.0
     next_token: float = 1.0
     layer: int | None = None
     learning_rate: float = 0.022

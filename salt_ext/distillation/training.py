@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 from salt_ext.distillation.learned_rows import LearnedRows
 from salt_ext.distillation.losses import chunk_log_probabilities, chunks_loss, states_loss, token_log_probabilities
@@ -26,6 +27,8 @@ from salt_ext.evaluation.measuring import windows_at_once
 _WARM_UP = 0.05
 _WARM_UP_STEPS = 5
 _BETAS = (0.9, 0.95)
+# Rate of the common map, over that of a row's own difference.
+_COMMON = 0.3
 
 
 class Step(NamedTuple):
@@ -73,15 +76,8 @@ class Lesson:
         Raises:
             InputError: a loss is not finite; the message says where. The rows stay those of the step before.
         """
-        rates = {name: self._rate(name, learned.before) for name, learned in self.learned.tables.items()}
-        parts = [("own", RowAdam), ("common", torch.optim.Adam)]
-        optimizers = [
-            kind(
-                [{"params": [getattr(self.learned.tables[name], part)], "lr": rate} for name, rate in rates.items()],
-                betas=_BETAS,
-            )
-            for part, kind in parts
-        ]
+        optimizers = [self._optimizer(RowAdam, "own", 1.0), self._optimizer(torch.optim.Adam, "common", _COMMON)]
+        rates = [LambdaLR(optimizer, lambda step: _schedule(step, len(batches))) for optimizer in optimizers]
         steps: list[Step] = []
         done = 0
         for windows in batches:
@@ -89,12 +85,10 @@ class Lesson:
             if not all(map(math.isfinite, losses.values())):
                 found = ", ".join(f"{name} {value}" for name, value in losses.items())
                 raise InputError(f"losses are not finite at step {len(steps) + 1}, behind {done} tokens: {found}")
-            rate = _schedule(len(steps), len(batches))
-            for optimizer in optimizers:
-                for group, highest in zip(optimizer.param_groups, rates.values(), strict=True):
-                    group["lr"] = rate * highest
+            for optimizer, rate in zip(optimizers, rates, strict=True):
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
+                rate.step()
             done += tokens_of(windows)
             steps.append(Step(done, losses))
             if progress is not None:
@@ -111,9 +105,16 @@ class Lesson:
             table.own.grad = table.common.grad = None
         return took
 
-    def _rate(self, name: str, before: Tensor) -> float:
-        own = self.options.head_learning_rate if name == "head" else None
-        return float(before.square().mean().sqrt()) * (own or self.options.learning_rate)
+    def _optimizer(
+        self, kind: Callable[[list[dict[str, Any]]], torch.optim.Optimizer], part: str, share: float
+    ) -> torch.optim.Optimizer:
+        """Of one part of every table; a step is a share of the root mean square of the table's numbers."""
+        groups = []
+        for name, table in self.learned.tables.items():
+            own = self.options.head_learning_rate if name == "head" else None
+            rate = share * (own or self.options.learning_rate) * float(table.before.square().mean().sqrt())
+            groups.append({"params": [getattr(table, part)], "lr": rate, "betas": _BETAS})
+        return kind(groups)
 
     def _gradients(self, windows: Sequence[Window]) -> dict[str, float]:
         """Adds the gradients of a step, in parts whose logits fit memory; its losses."""
