@@ -9,21 +9,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from salt_ext.adaptation.phases import ALL, ROWS, VOCABULARY, Phase
 from salt_ext.checkpoint import Checkpoint, ModelOptions
-from salt_ext.checkpoint.adapters import without_adapter
 from salt_ext.checkpoint.architecture import head_of
 from salt_ext.checkpoint.header import FLOATING
-from salt_ext.checkpoint.model_config import model_config
 from salt_ext.checkpoint.names import PLAN_FILE
-from salt_ext.errors import InputError, brief
+from salt_ext.errors import InputError
+from salt_ext.evaluation.opening import LONGEST_CONTEXT, causal_config, open_causal
 from salt_ext.plan import Provenance, TransferPlan
-from salt_ext.runtime.progress import without_progress_bars
 from salt_ext.vocab import load_tokenizer
-
-_LONGEST_CONTEXT = 512
 
 
 @dataclass(frozen=True)
@@ -48,7 +44,7 @@ class Subject:
 
     @classmethod
     def open(cls, model: str | Path, *, trust_remote_code: bool) -> Subject:
-        """Opens a folder or a hub name, from its headers; weights are read by `open_model`.
+        """Opens a folder or a hub name, from its headers; weights are read by `open_causal`.
 
         Raises:
             InputError: there is no such model, it is no causal language model, its weights are quantised, or its
@@ -56,12 +52,7 @@ class Subject:
         """
         checkpoint = Checkpoint.open(model, what="model", options=ModelOptions(trust_remote_code=trust_remote_code))
         folder = checkpoint.folder
-        try:
-            config = model_config(folder, trust_remote_code=trust_remote_code)
-        except Exception as error:  # configurations come from anywhere
-            raise InputError(f"model: its configuration cannot be read: {brief(error)}") from error
-        if config.is_encoder_decoder:
-            raise InputError(f"model is an encoder-decoder ({config.model_type}), expected a causal language model")
+        config = causal_config(folder, trust=trust_remote_code)
         floating: dict[torch.dtype, int] = {}
         for info in checkpoint.tensors.values():
             if info.dtype in FLOATING and info.torch_dtype is not None:
@@ -76,7 +67,7 @@ class Subject:
             tokenizer,
             max(floating, key=lambda dtype: floating[dtype]),
             int(inner.vocab_size),
-            int(getattr(inner, "max_position_embeddings", None) or _LONGEST_CONTEXT),
+            int(getattr(inner, "max_position_embeddings", None) or LONGEST_CONTEXT),
             _new_rows(folder / PLAN_FILE),
         )
 
@@ -88,7 +79,7 @@ class Subject:
         """
         if wanted is not None and wanted > self.longest:
             raise InputError(f"context is {wanted}, but the model reads at most {self.longest} tokens at once")
-        return wanted or min(_LONGEST_CONTEXT, self.longest)
+        return wanted or min(LONGEST_CONTEXT, self.longest)
 
     def require_new_rows(self) -> Tensor:
         """The rows of new tokens.
@@ -100,24 +91,6 @@ class Subject:
             reason = f"{self.checkpoint.folder} has no {PLAN_FILE}" if self.new_rows is None else "there are none"
             raise InputError(f"phase {ROWS} trains the rows of new tokens, but {reason}: expected what transfer made")
         return self.new_rows
-
-
-def open_model(folder: Path, *, dtype: torch.dtype = torch.float32, trust_remote_code: bool) -> PreTrainedModel:
-    """The weights of a folder in a dtype, on the CPU, without an adapter that lies beside them.
-
-    Raises:
-        InputError: transformers cannot open it as a causal language model.
-    """
-    try:
-        with without_progress_bars(), without_adapter(folder) as place:
-            config = model_config(folder, trust_remote_code=trust_remote_code)
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                place, config=config, dtype=dtype, trust_remote_code=trust_remote_code
-            )
-    except (ValueError, OSError, RuntimeError) as error:
-        raise InputError(f"model cannot be run as a causal language model: {brief(error)}") from error
-    opened: PreTrainedModel = model
-    return opened
 
 
 def uses_peft(phase: Phase, lora: int | None) -> bool:
@@ -181,7 +154,7 @@ def merged(folder: Path, adapter: Path, *, trust_remote_code: bool) -> PreTraine
     """
     import peft
 
-    model = open_model(folder, trust_remote_code=trust_remote_code)
+    model = open_causal(folder, trust=trust_remote_code)
     count = len({id(module.weight) for module in _tables(model).values()})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # as in `prepare`

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from salt_ext.adaptation.curve import Curve, can_draw, draw
-from salt_ext.adaptation.model import Subject, open_model
+from salt_ext.adaptation.model import Subject
 from salt_ext.checkpoint.companions import ADAPTER_FILE
 from salt_ext.checkpoint.convert import converted_config
 from salt_ext.checkpoint.names import (
@@ -25,6 +25,7 @@ from salt_ext.checkpoint.names import (
 )
 from salt_ext.errors import OutputError, brief
 from salt_ext.evaluation.measuring import measure_stream
+from salt_ext.evaluation.opening import open_causal
 from salt_ext.evaluation.token_stream import TokenStream
 from salt_ext.files.json_text import json_text, read_json
 from salt_ext.runtime.device import free_memory
@@ -67,7 +68,7 @@ def write_model(
     """
     checkpoint, trust = subject.checkpoint, subject.checkpoint.options.trust_remote_code
     try:
-        model = open_model(result, dtype=dtype, trust_remote_code=trust)
+        model = open_causal(result, dtype=dtype, trust=trust)
         model.save_pretrained(folder)
         # transformers' own would have what a Trainer changed for itself, such as use_cache.
         config = dict(checkpoint.config) if dtype == subject.dtype else converted_config(checkpoint.config, dtype)
@@ -75,7 +76,7 @@ def write_model(
         (folder / "generation_config.json").unlink(missing_ok=True)
         _copy_companions(subject, folder)
         del model  # two are never in memory
-        again: Any = open_model(folder, dtype=dtype, trust_remote_code=trust)
+        again: Any = open_causal(folder, dtype=dtype, trust=trust)
     except (OSError, RuntimeError, ValueError) as error:
         raise OutputError(f"the trained model cannot be written to {folder}: {brief(error)}") from error
     size = sum(parameter.nbytes for parameter in again.parameters())

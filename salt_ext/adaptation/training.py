@@ -12,9 +12,10 @@ from transformers import TrainerCallback, set_seed
 
 from salt_ext.adaptation.arguments import shards
 from salt_ext.adaptation.checkpoints import last_complete, remove_old, step_of
-from salt_ext.adaptation.model import merged, open_model, prepare, uses_peft
+from salt_ext.adaptation.model import merged, prepare, uses_peft
 from salt_ext.adaptation.trainer import PhaseTrainer, Place, Recorder
 from salt_ext.errors import InputError, OutputError, brief
+from salt_ext.evaluation.opening import open_causal
 from salt_ext.evaluation.token_stream import TokenStream
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def train_phase(
             else:
                 curve.keep(number, step_of(behind))
     set_seed(run.args.seed + number)
-    model = prepare(open_model(start, trust_remote_code=trust), phase, rows=run.subject.new_rows, lora=options.lora)
+    model = prepare(open_causal(start, trust=trust), phase, rows=run.subject.new_rows, lora=options.lora)
     arguments = run.phase_arguments(number, eval_on_start=number == 1 and behind is None)
     every = [run.steps(n) * run.tokens_per_step for n in range(1, len(options.all_phases) + 1)]
     place = Place(number, phase.trains, run.steps(number), sum(every[: number - 1]), run.tokens_per_step, sum(every))

@@ -15,8 +15,8 @@ from salt_ext.choosing.sample import Sample, Streams
 from salt_ext.choosing.trial import Trial
 from salt_ext.comparison.body import Body
 from salt_ext.comparison.method_spec import MethodSpec
-from salt_ext.comparison.opening import LONGEST_CONTEXT
 from salt_ext.errors import InputError, brief
+from salt_ext.evaluation.opening import LONGEST_CONTEXT
 from salt_ext.methods import MethodInputs
 from salt_ext.methods.core.neighbours import MINIMUM_KEYS, too_few
 from salt_ext.pair.pair import Pair

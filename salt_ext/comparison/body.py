@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from salt_ext.comparison.opening import context_of, open_moved, open_source
+from salt_ext.comparison.opening import open_moved, open_source
 from salt_ext.comparison.slots import fill_slots, find_slots, row_parameters
 from salt_ext.evaluation.measuring import Stop, measure_stream
+from salt_ext.evaluation.opening import causal_config, context_of
 from salt_ext.evaluation.precision import fast_dtype
 from salt_ext.evaluation.token_stream import TextScore, TokenStream
 from salt_ext.evaluation.training import adapt_stream
@@ -66,7 +67,9 @@ class Body:
         Raises:
             InputError: the source is an encoder-decoder, or transformers does not know it.
         """
-        return cls(pair, anchors, device=device, dtype=dtype, context=context_of(pair))
+        source = pair.source.checkpoint
+        config = causal_config(source.folder, trust=source.options.trust_remote_code, what=source.what)
+        return cls(pair, anchors, device=device, dtype=dtype, context=context_of(config))
 
     @property
     def swaps(self) -> bool:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from salt_ext.checkpoint.folder import Checkpoint
-from salt_ext.checkpoint.model_config import model_config
-from salt_ext.comparison.opening import LONGEST_CONTEXT, open_causal
 from salt_ext.diagnosis.states import States, compare_states
 from salt_ext.diagnosis.subject import Subject
 from salt_ext.diagnosis.text import Text
 from salt_ext.diagnosis.text_cost import Cost, TextMeter
-from salt_ext.errors import InputError, brief
+from salt_ext.errors import InputError
+from salt_ext.evaluation.opening import causal_config, context_of, open_causal
 from salt_ext.evaluation.precision import fast_dtype
 from salt_ext.runtime.machine import available_memory
 from salt_ext.runtime.progress import Clock
@@ -72,7 +71,8 @@ def measure_texts(
         left_out["bits per byte"] = "no --text is given"
         return nothing
     try:
-        context = _context(subject.checkpoint, trust_remote_code)
+        config = causal_config(subject.checkpoint.folder, trust=trust_remote_code)
+        context = context_of(config)
         _check_memory([subject.checkpoint] + ([source.checkpoint] if source is not None else []), device)
         with clock.step("open the models to run them"):
             moved = open_causal(subject.folder, trust=trust_remote_code, device=device)
@@ -126,18 +126,6 @@ def _cost(
         if source is not None and teacher is not None:
             meter.source(teacher, source.tokenizer)
         return meter.cost
-
-
-def _context(checkpoint: Checkpoint, trust_remote_code: bool) -> int:
-    """Tokens that the model reads at once, at most 512."""
-    try:
-        config = model_config(checkpoint.folder, trust_remote_code=trust_remote_code)
-    except (ValueError, OSError) as error:
-        raise InputError(f"transformers cannot open the model: {brief(error)}") from error
-    if config.is_encoder_decoder:
-        raise InputError(f"the model is an encoder-decoder ({config.model_type}), which does not continue a text")
-    longest = getattr(config.get_text_config(), "max_position_embeddings", None) or LONGEST_CONTEXT
-    return min(LONGEST_CONTEXT, int(longest))
 
 
 def _check_memory(checkpoints: list[Checkpoint], device: torch.device) -> None:

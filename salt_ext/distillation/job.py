@@ -13,7 +13,6 @@ from torch import Tensor
 
 from salt_ext.checkpoint import check_write, write_configs, write_tokenizer, write_weights
 from salt_ext.checkpoint.destination import require_replaceable
-from salt_ext.checkpoint.model_config import model_config
 from salt_ext.checkpoint.names import CARD_FILE, PLAN_FILE, REPORT_FILE
 from salt_ext.checkpoint.staging import staged_folder
 from salt_ext.distillation.learned_rows import LearnedRows
@@ -27,6 +26,7 @@ from salt_ext.distillation.training import Lesson, drawn_batches, tokens_of
 from salt_ext.errors import InputError
 from salt_ext.evaluation.documents import Documents, read_documents
 from salt_ext.evaluation.measuring import measure_stream
+from salt_ext.evaluation.opening import causal_config, context_of
 from salt_ext.evaluation.token_stream import TokenStream, token_stream
 from salt_ext.files.json_text import json_text
 from salt_ext.files.output_file import write_anew
@@ -145,12 +145,9 @@ def _layer(learner: Learner, options: DistillOptions) -> int:
         InputError: the body has fewer, reads fewer tokens at once than it is to, or is no decoder.
     """
     trust = learner.student.options.trust_remote_code
-    whole = model_config(learner.student.folder, trust_remote_code=trust)
-    if whole.is_encoder_decoder:
-        raise InputError(f"model is an encoder-decoder ({whole.model_type}), expected a causal language model")
-    config = whole.get_text_config()
-    count = int(config.num_hidden_layers)
-    longest = int(getattr(config, "max_position_embeddings", None) or options.context)
+    config = causal_config(learner.student.folder, trust=trust)
+    count = int(config.get_text_config().num_hidden_layers)
+    longest = context_of(config, options.context)
     if options.context > longest:
         raise InputError(f"context is {options.context}, expected at most {longest}, which the model reads")
     layer = max(1, round(count / 3)) if options.layer is None else options.layer

@@ -9,14 +9,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from salt_ext.checkpoint import Checkpoint
-from salt_ext.checkpoint.model_config import model_config
 from salt_ext.distillation.opening import Learner
-from salt_ext.errors import InputError, brief
+from salt_ext.errors import InputError
+from salt_ext.evaluation.opening import open_causal
 from salt_ext.evaluation.precision import fast_dtype
-from salt_ext.runtime.progress import without_progress_bars
 
 
 class Models:
@@ -41,7 +40,10 @@ class Models:
                 f"teacher has {', '.join(tensors.others)} beside an input table and a head, expected no other tensor "
                 "that the vocabulary indexes"
             )
-        self.student = _open(learner.student, device=device)
+        student = learner.student
+        self.student = open_causal(
+            student.folder, trust=student.options.trust_remote_code, dtype=fast_dtype(device), device=device
+        ).requires_grad_(False)
         self._input = _with_rows(self.student.get_input_embeddings(), learner.teacher, tensors.input)
         self._head = self.student.get_output_embeddings()
         if tensors.head is not None:
@@ -63,20 +65,6 @@ class Models:
         finally:
             model.set_input_embeddings(mine[0])
             model.set_output_embeddings(mine[1])
-
-
-def _open(checkpoint: Checkpoint, *, device: torch.device) -> PreTrainedModel:
-    trust = checkpoint.options.trust_remote_code
-    try:
-        with without_progress_bars():
-            config = model_config(checkpoint.folder, trust_remote_code=trust)
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                checkpoint.folder, config=config, dtype=fast_dtype(device), trust_remote_code=trust
-            )
-    except (ValueError, OSError, RuntimeError) as error:
-        raise InputError(f"model cannot be run as a causal language model: {brief(error)}") from error
-    moved: PreTrainedModel = model.to(device).eval()
-    return moved.requires_grad_(False)
 
 
 def _with_rows(module: Any, checkpoint: Checkpoint, name: str) -> Any:
