@@ -166,6 +166,18 @@ def test_the_command_says_what_it_costs_before_it_begins(moved, source, text, tm
     assert any("bits per byte of held-out text" in line for line in rest)
 
 
+def test_a_distillation_that_made_it_worse_says_so(moved, source, text, taught, tmp_path):
+    found = salt_ext.distill(moved, tmp_path / "out", teacher=source, text=text, **SMALL | {"learning_rate": 3.0})
+    bits = found.report["distillation"]["bits_per_byte"]
+    assert bits["after"] > bits["before"]
+    (warning,) = found.report["distillation"]["warnings"]
+    assert warning.startswith("bits per byte of held-out text rose")
+    assert (taught.report["distillation"]["warnings"] == []) == (
+        taught.report["distillation"]["bits_per_byte"]["after"]
+        <= taught.report["distillation"]["bits_per_byte"]["before"]
+    )
+
+
 def test_a_folder_that_was_not_moved_is_refused(source, text, tmp_path):
     with pytest.raises(InputError, match=r"has no salt_plan.safetensors, expected the output folder of salt-ext"):
         salt_ext.distill(source, tmp_path / "out", teacher=source, text=text, **SMALL)

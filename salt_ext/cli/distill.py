@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from salt_ext.cli.options import OUTPUT, Device, Seed, Threads, TrustRemoteCode, options_of
-from salt_ext.display.printing import console, last_words, say
+from salt_ext.display.printing import console, last_words, say, warn
 from salt_ext.runtime.interruption import silent_end
 
 if TYPE_CHECKING:
@@ -97,3 +97,4 @@ def print_distillation(found: Mapping[str, Any], console: Console) -> None:
     for name in [name for name in curve[0] if name != "tokens"]:
         say(console, f"{name.replace('_', ' ')}: {curve[0][name]:.3f} -> {curve[-1][name]:.3f}")
     say(console, f"bits per byte of held-out text: {bits['before']:.3f} -> {bits['after']:.3f}")
+    warn(console, found["warnings"])

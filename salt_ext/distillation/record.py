@@ -90,6 +90,7 @@ def report_of(
             "held_out_bytes": before.bytes,
             "bits_per_byte": {"before": before.bits_per_byte, "after": after.bits_per_byte},
             "curve": [{"tokens": step.tokens} | step.losses for step in steps],
+            "warnings": _warnings(before, after),
             "seconds": {name: round(value, 4) for name, value in seconds.items()},
         }
     }
@@ -109,6 +110,12 @@ The rows of {found["rows"]["learned"]:,} new tokens then learned from the source
 {found["curve"][-1]["tokens"]:,} tokens, while all else stayed as it was: bits per byte of held-out text went from
 {bits["before"]:.3f} to {bits["after"]:.3f}. The plan holds what they learned as its dense part.
 """
+
+
+def _warnings(before: TextScore, after: TextScore) -> list[str]:
+    if after.bits_per_byte <= before.bits_per_byte:
+        return []
+    return ["bits per byte of held-out text rose: the text is too short, or the learning rate too high"]
 
 
 def _quartiles(numbers: torch.Tensor) -> dict[str, float]:
