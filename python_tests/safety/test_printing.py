@@ -166,7 +166,7 @@ PRINTERS: dict[str, Callable[[str, Console], object]] = {
     "summary": lambda text, screen: print_summary(summary_of(text), Path(text.replace("\0", "")), screen),
     "inspection": lambda text, screen: print_inspection(inspection_of(text), screen),
     "explanation": lambda text, screen: print_explanations(
-        [Explanation(3, text, Provenance.REGRESSED, [(1, text, 0.5)] * 20, 0.5, 7)], screen
+        [Explanation(3, text, Provenance.REGRESSED, [(1, text, 0.5)] * 20, 0.5, 7, (12, 0.25))], screen
     ),
     "comparison": lambda text, screen: print_comparison(comparison_of(text), screen),
     "alignment": lambda text, screen: print_report(
