@@ -1,16 +1,17 @@
 """Curves of continued training from several starts, on a real language model, at equal budgets.
 
-    python curves.py SOURCE DONOR --text DOMAIN.valid.txt... --train DOMAIN.train.txt... --source-text ENGLISH.valid.txt...
-        -o results/german [--arms "salt-plus,subword,salt-plus + rows,salt-plus + distill"] [--tokens 16384] [--seeds 1]
+    python curves.py SOURCE DONOR --text DOMAIN.valid.txt... --train DOMAIN.train.txt... --source-text ENGLISH.txt...
+        -o results/german [--arms "salt-plus,subword,salt-plus + rows,salt-plus + distill"] [--tokens 16384]
 
 An arm is a method, as `salt-ext compare` writes it, and what follows the transfer: all weights are trained; with
-`+ rows` those of new tokens alone; with `+ distill` a quarter of the tokens goes to `salt-ext distill` and the rest to all
-weights. Whatever the arm, OUT/points.csv gets a line for each measured point, flushed, and OUT/runs.csv one when the arm
-is done: an arm that was cut off is made anew when the same command is given again, those that are done are kept.
+`+ rows` those of new tokens alone; with `+ distill` a quarter of the tokens goes to `salt-ext distill` and the rest to
+all weights. OUT/points.csv gets a line for each measured point, flushed, and OUT/runs.csv one when an arm is done: an
+arm that was cut off is made anew when the same command is given again, those that are done are kept.
 
-On a GPU the same at sixty times the size, in one call (has not been run on one):
+On a GPU the same at thirty times the size with three seeds, in one call (it has not run on a GPU):
 
-    python curves.py ... --device cuda --tokens 983040 --tokens-per-step 8192 --train-bytes 12000000 --max-bytes 20000 --seeds 3
+    python curves.py ... --device cuda --tokens 491520 --tokens-per-step 8192 --train-bytes 12000000
+        --max-bytes 20000 --seeds 3
 """
 
 from __future__ import annotations
