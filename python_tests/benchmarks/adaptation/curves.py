@@ -251,8 +251,9 @@ class Bench:
     def facts(self, *, tokens: int, start: Stopwatch) -> dict[str, Any]:
         """What an arm was made with, for its line in runs.csv."""
         chosen = self.chosen
+        package = Path(salt_ext.__file__).parent
         commit = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True
+            ["git", "log", "-1", "--format=%h", "."], cwd=package.resolve(), capture_output=True, text=True
         )
         card = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else cpu_name()
         return {
