@@ -4,7 +4,7 @@
         -o results/german [--arms "salt-plus,subword,salt-plus + rows,salt-plus + distill"] [--tokens 16384]
 
 An arm is a method, as `salt-ext compare` writes it, and what follows the transfer: all weights are trained; with
-`+ rows` those of new tokens alone; with `+ distill` a quarter of the tokens goes to `salt-ext distill` and the rest to
+`+ rows` those of new tokens alone; with `+ distill` half of the tokens goes to `salt-ext distill` and the rest to
 all weights. OUT/points.csv gets a line for each measured point, flushed, and OUT/runs.csv one when an arm is done: an
 arm that was cut off is made anew when the same command is given again, those that are done are kept.
 
@@ -47,7 +47,7 @@ CONTEXT = 512
 # Of an arm's tokens: where it is measured, and where on the source's language too, which costs as much again.
 MEASURED = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)
 MEASURED_ON_SOURCE = (1 / 4, 1)
-DISTILLED = 1 / 4
+DISTILLED = 1 / 2
 # A line that is shorter stands in many texts by chance.
 SHORTEST_LINE = 20
 
