@@ -143,6 +143,9 @@ class Bench:
         self.dtype = fast_dtype(self.device)
         self.texts = Texts(chosen, folder)
         self.table = Table(chosen.output, list(self.texts.domains))
+        package = Path(salt_ext.__file__).resolve().parent
+        log = ["git", "log", "-1", "--format=%h", "."]
+        self.commit = subprocess.run(log, cwd=package, capture_output=True, text=True).stdout.strip()
 
     def measure_source(self) -> None:
         """The source with its own tokenizer: what no arm starts from."""
@@ -251,10 +254,6 @@ class Bench:
     def facts(self, *, tokens: int, start: Stopwatch) -> dict[str, Any]:
         """What an arm was made with, for its line in runs.csv."""
         chosen = self.chosen
-        package = Path(salt_ext.__file__).parent
-        commit = subprocess.run(
-            ["git", "log", "-1", "--format=%h", "."], cwd=package.resolve(), capture_output=True, text=True
-        )
         card = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else cpu_name()
         return {
             "tokens": tokens,
@@ -268,7 +267,7 @@ class Bench:
             "threads": torch.get_num_threads(),
             "torch": version("torch"),
             "transformers": version("transformers"),
-            "commit": commit.stdout.strip(),
+            "commit": self.commit,
             "date": date.today().isoformat(),
             "machine": card,
         }

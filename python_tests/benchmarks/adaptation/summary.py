@@ -133,7 +133,8 @@ class Language:
             f"{self.name}, all weights, bits per byte after {tokens:,} tokens: {order}; the source {ends[SOURCE]:.3f}."
         ]
         if BASELINE in arms:
-            found += [self.reached(arm) for arm in self.curves if arm not in (BASELINE, SOURCE)]
+            found += [self.reached(arm) for arm in self.arms() if arm != BASELINE]
+        found += [self.beside_best(arm) for arm in self.arms() if arm not in arms]
         if PUBLISHED in arms:
             rivals = [arm for arm in RIVALS if arm in arms]
             beaten = [arm for arm in rivals if ends[PUBLISHED] < ends[arm]]
@@ -149,6 +150,10 @@ class Language:
         if reached is None:
             return f"{arm} does not reach the end of {BASELINE}."
         return f"{arm} reaches the end of {BASELINE} after {reached:,.0f} tokens, {1 - reached / end:.0%} fewer."
+
+    def beside_best(self, arm: str) -> str:
+        seconds, own, best = (value or 0.0 for value in self.equal_seconds(arm))
+        return f"After {seconds:.0f} CPU seconds {arm} has {own:.3f}, {BEST} with all weights {best:.3f}."
 
 
 def main() -> None:
