@@ -12,14 +12,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from summary import SOURCE, Curve, Language
+from summary import CLOCKS, SOURCE, Curve, Language
 
-# x, y, and what stands under the panel.
-PANELS = (
-    ("tokens", "bits_per_byte", "tokens"),
-    ("cpu_seconds", "bits_per_byte", "CPU seconds of updates, one thread"),
-    ("tokens", "source_bits_per_byte", "tokens"),
-)
 # Arms of other names share what is left of matplotlib's colours.
 COLOURS = {
     "salt-plus": "#d62728",
@@ -39,14 +33,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--clock", choices=CLOCKS, default=CLOCKS[0])
     chosen = parser.parse_args()
-    languages = [Language.read(folder) for folder in chosen.folders]
+    languages = [Language.read(folder, chosen.clock) for folder in chosen.folders]
+    panels = (("tokens", "bits_per_byte"), (chosen.clock, "bits_per_byte"), ("tokens", "source_bits_per_byte"))
     figure = Figure(figsize=(13, 4 * len(languages)), layout="constrained")
     FigureCanvasAgg(figure)
-    for row, language in zip(figure.subplots(len(languages), len(PANELS), squeeze=False), languages, strict=True):
-        for axes, (x, y, under) in zip(row, PANELS, strict=True):
+    for row, language in zip(figure.subplots(len(languages), len(panels), squeeze=False), languages, strict=True):
+        for axes, (x, y) in zip(row, panels, strict=True):
             draw(axes, language, x, y)
-            axes.set_xlabel(under, fontsize=8)
+            axes.set_xlabel("tokens" if x == "tokens" else f"{x.replace('_', ' ')} of updates", fontsize=8)
         row[0].set_ylabel(f"{language.name}: bits per byte", fontsize=9)
         row[2].set_ylabel("English: bits per byte", fontsize=9)
         row[0].legend(fontsize=7)
