@@ -46,7 +46,10 @@ def main() -> None:
         row[0].set_ylabel(f"{language.name}: bits per byte", fontsize=9)
         row[2].set_ylabel("English: bits per byte", fontsize=9)
         row[0].legend(fontsize=7)
-    figure.suptitle("SmolLM2-135M moved and trained on; points are measured, dashed: the source unmoved", fontsize=9)
+    figure.suptitle(
+        "SmolLM2-135M moved and trained on; points are measured; dashed: the source unmoved; high starts are cut",
+        fontsize=9,
+    )
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "curves"}):  # the same file each time, and small
         metadata = {"Date": None} if chosen.output.suffix == ".svg" else None
         figure.savefig(chosen.output, dpi=110, metadata=metadata)
