@@ -1,10 +1,10 @@
 """What draws a student to its teacher, and to the text: three losses, each a mean.
 
 - states: where both have read the same text, the squared distance of their hidden states at a layer, over the mean
-  squared norm of the teacher's there (Token Distillation, arXiv 2505.20133, equation 1, normalised).
+  squared norm of the teacher's there (the objective of Token Distillation, arXiv 2505.20133, made relative).
 - chunks: between two such places, how far the probability of the text under the student is from that under the
   teacher: with p^(1/t) of both, the Kullback-Leibler divergence of the two-sided distributions (p, 1 - p), times t
-  (Approximate Likelihood Matching, arXiv 2503.20083, section 3).
+  (the binarised divergence of Approximate Likelihood Matching, arXiv 2503.20083).
 - next token: the cross-entropy of the text itself, nats a token.
 """
 
