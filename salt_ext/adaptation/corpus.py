@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerBase
 from salt_ext.adaptation.documents import Source, open_sources
 from salt_ext.display.listing import listed
 from salt_ext.errors import InputError, OutputError, brief
-from salt_ext.evaluation.token_stream import TokenStream, token_stream
+from salt_ext.evaluation.token_stream import TokenStream, document_prefix, token_stream
 from salt_ext.vocab.rust import rust_errors
 
 _HELD_OUT = 1 / 50
@@ -222,8 +222,7 @@ def _windows(
     splitter: _Splitter, source: Source, tokenizer: PreTrainedTokenizerBase, *, most: int, context: int
 ) -> Iterator[dict[str, list[int]]]:
     """Packs the documents of a text; reading ends when there are enough windows, and enough to measure on."""
-    separator = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    prefix = [] if separator is None else [int(separator)]
+    prefix = document_prefix(tokenizer)
     documents = splitter.training(source)
     pending: list[int] = []
     made = 0

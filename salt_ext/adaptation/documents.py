@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from salt_ext.errors import InputError, brief
+from salt_ext.files.digest import file_sha256
 from salt_ext.files.paths import expanded, require_file, require_regular
 
 # The reader of `datasets` by the ending of a file's name; any other file is lines of text.
 _READERS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet", ".tsv": "csv"}
 _COLUMN = "text"
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def _open(text: str | Path, what: str) -> Source:
             reader = _READERS.get(path.suffix.lower(), "text")
             options = {"sep": "\t"} if path.suffix.lower() == ".tsv" else {}
             stream = datasets.load_dataset(reader, data_files=[str(path)], split="train", streaming=True, **options)
-            return _source(name, _sha256(path), stream, what)
+            return _source(name, file_sha256(path), stream, what)
         repository, _, configuration = name.partition(":")
         builder = datasets.load_dataset_builder(repository, configuration or None)
         stream = datasets.load_dataset(repository, configuration or None, split="train", streaming=True)
@@ -113,11 +112,3 @@ def _source(name: str, key: str, stream: Any, what: str) -> Source:
 
 def _not_text(name: str, error: UnicodeDecodeError) -> InputError:
     return InputError(f"text {name} is not UTF-8: {brief(error)}")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

@@ -18,7 +18,7 @@ from salt_ext.checkpoint.header import FLOATING
 from salt_ext.checkpoint.names import PLAN_FILE
 from salt_ext.errors import InputError
 from salt_ext.evaluation.opening import LONGEST_CONTEXT, causal_config, open_causal
-from salt_ext.plan import Provenance, TransferPlan
+from salt_ext.plan import TransferPlan
 from salt_ext.vocab import load_tokenizer
 
 
@@ -181,6 +181,4 @@ def _new_rows(file: Path) -> Tensor | None:
     """Those that are neither copied nor padding."""
     if not file.is_file():
         return None
-    plan = TransferPlan.load(file)
-    made = (plan.provenance != Provenance.COPIED) & (plan.provenance != Provenance.PADDING)
-    return made.nonzero()[:, 0]
+    return TransferPlan.load(file).is_new.nonzero()[:, 0]

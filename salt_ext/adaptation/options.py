@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from salt_ext.adaptation.phases import ALL, ROWS, Phase, phases_of
+from salt_ext.checkpoint.convert import named_dtype
 from salt_ext.errors import InputError
 
-_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+_DTYPES = ("bfloat16", "float16", "float32")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,10 +101,7 @@ class AdaptOptions:
     @cached_property
     def torch_dtype(self) -> torch.dtype | None:
         """The dtype of the output, None for the model's own."""
-        name = str(self.dtype).removeprefix("torch.")
-        if self.dtype is not None and name not in _DTYPES:
-            raise InputError(f"dtype is {name}, expected one of {', '.join(_DTYPES)}")
-        return _DTYPES.get(name)
+        return named_dtype(self.dtype, _DTYPES)
 
     def as_json(self) -> dict[str, Any]:
         """For the report and for the record of an unfinished run: every option as it was given."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,25 @@ import torch
 from salt_ext.checkpoint.header import FLOATING, TensorInfo, dtype_name
 from salt_ext.checkpoint.reading import byte_view, chunks
 from salt_ext.errors import InputError
+
+
+def named_dtype(dtype: str | torch.dtype | None, allowed: Sequence[str]) -> torch.dtype | None:
+    """The dtype that a user means, None for none.
+
+    Args:
+        dtype: torch's own, or its name.
+        allowed: names.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    if dtype is None:
+        return None
+    name = str(dtype).removeprefix("torch.")
+    if name not in allowed:
+        raise InputError(f"dtype is {name}, expected one of {', '.join(allowed)}")
+    found: torch.dtype = getattr(torch, name)
+    return found
 
 
 def check_dtype(dtype: torch.dtype, config: Mapping[str, Any]) -> None:

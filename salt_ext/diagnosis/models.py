@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
 from salt_ext.comparison.method_spec import MethodSpec
 from salt_ext.diagnosis.subject import Subject
 from salt_ext.errors import InputError
+from salt_ext.files.digest import file_sha256
 from salt_ext.files.paths import expanded
 from salt_ext.methods import make_method
 from salt_ext.methods.core.registry import method_class
@@ -163,9 +163,7 @@ def _fits(what: str, path: Path, report: Mapping[str, Any], named: str | Path | 
     known = report["inputs"][what]["sha256"]
     files = [path / name for name in _TELLING] if path.is_dir() else [path]
     changed = [
-        file.name
-        for file in files
-        if file.is_file() and file.name in known and sha256(file.read_bytes()).hexdigest() != known[file.name]
+        file.name for file in files if file.is_file() and file.name in known and file_sha256(file) != known[file.name]
     ]
     if not changed:
         return True

@@ -39,6 +39,7 @@ from salt_ext.diagnosis.state_sums import Cell, CellSums, Layer, LayerSums, Pass
 from salt_ext.diagnosis.subject import Subject
 from salt_ext.errors import InputError
 from salt_ext.evaluation.boundaries import Boundaries, Segmented, common_boundaries, segment
+from salt_ext.evaluation.token_stream import document_prefix
 from salt_ext.plan import Provenance
 
 
@@ -99,7 +100,7 @@ def compare_states(
         InputError: the two tokenisations have no place in common, a tokenizer gives no offsets, or the model's head is
             no module that can be asked alone.
     """
-    new_prefix, old_prefix = (_prefix(tokenizer) for tokenizer in (subject.tokenizer, source_tokenizer))
+    new_prefix, old_prefix = (document_prefix(tokenizer) for tokenizer in (subject.tokenizer, source_tokenizer))
     room = context - 1
     both = zip(segment(subject.tokenizer, passages), segment(source_tokenizer, passages), strict=True)
     cut = [_cut(text, *pair, room) for text, pair in zip(passages, both, strict=True)]
@@ -132,12 +133,6 @@ def compare_states(
         said_too_often=cells.too_often(subject),
         anchor_excess=cells.anchor_excess,
     )
-
-
-def _prefix(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """What both models read before a document, as `token_stream` has it."""
-    first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    return [] if first is None else [int(first)]
 
 
 def _cut(text: str, new: Segmented, old: Segmented, room: int) -> Passage:

@@ -71,11 +71,10 @@ class Subject:
         """Ids of the tokens whose rows a method made or drew, ascending."""
         return np.flatnonzero(np.isin(self._provenance, (Provenance.REGRESSED, Provenance.SAMPLED)) & self.has_token)
 
-    @cached_property
+    @property
     def is_new(self) -> Tensor:
         """bool [rows of the plan], the tokens whose rows are not the source's: made, drawn or the mean row."""
-        copied: Tensor = self.plan.provenance == Provenance.COPIED
-        return ~copied & (self.plan.provenance != Provenance.PADDING)
+        return self.plan.is_new
 
     @cached_property
     def copied(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -21,10 +21,9 @@ from salt_ext.distillation.opening import Learner, open_learner
 from salt_ext.distillation.options import DistillOptions
 from salt_ext.distillation.paired_text import Window, paired_windows
 from salt_ext.distillation.record import card_of, cost_sentence, report_of
-from salt_ext.distillation.states import layers_of
 from salt_ext.distillation.training import Lesson, drawn_batches, tokens_of
 from salt_ext.errors import InputError
-from salt_ext.evaluation.documents import Documents, read_documents
+from salt_ext.evaluation.documents import read_documents
 from salt_ext.evaluation.measuring import measure_stream
 from salt_ext.evaluation.opening import causal_config, context_of
 from salt_ext.evaluation.token_stream import TokenStream, token_stream
@@ -106,8 +105,7 @@ def distill(
         clock = Clock(callback)
         with clock.step("open the models"):
             learner = open_learner(model, teacher, trust_remote_code=trust_remote_code)
-            files = [Path(file) for file in options.text]
-            inputs = [learner.student.folder, *files]
+            inputs = [learner.student.folder, *map(Path, options.text)]
             place = check_write(learner.teacher, Path(output), inputs=inputs, force=force, dtype=learner.dtype)
             layer = _layer(learner, options)
         with clock.step("read the text"):
@@ -118,7 +116,7 @@ def distill(
             others = learner.new_rows[~torch.isin(learner.new_rows, rows)]
             learned = LearnedRows(models.student, rows, others, seed=options.seed)
             outputs = max(learner.teacher.vocabulary_rows, learner.plan.target_rows)
-            lesson = Lesson(models, learned, options, min(layer, len(layers_of(models.student))), outputs)
+            lesson = Lesson(models, learned, options, layer, outputs)
         with clock.step("measure before"):
             before = measure_stream(models.student, text.held_out, context=options.context)
         with clock.step("learn"):
@@ -162,7 +160,7 @@ def _read_text(learner: Learner, options: DistillOptions) -> Text:
     Raises:
         InputError: it is too short.
     """
-    found: Documents = read_documents(options.text, seed=options.seed, training_bytes=_BYTES_PER_TOKEN * options.tokens)
+    found = read_documents(options.text, seed=options.seed, training_bytes=_BYTES_PER_TOKEN * options.tokens)
     if not found.training:
         raise InputError("text has a single document, expected more: some are measured on, the others learned from")
     windows = paired_windows(

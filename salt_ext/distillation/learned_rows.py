@@ -63,10 +63,14 @@ class Differences:
         Args:
             places: int64 [n], 0 to m.
         """
-        none = self.own.new_zeros(1, self.own.shape[1])
-        features = torch.cat([self.features, self.features.new_zeros(1, self.features.shape[1])])
-        own = torch.cat([self.own, none])[places.clamp(max=len(self.own))]
-        return own + features[places] @ self.common
+        # Masked, not padded: a copy of the tables in every pass would cost more than the rows that it looks up.
+        own, features = (_masked(table, places) for table in (self.own, self.features))
+        return own + features @ self.common
+
+
+def _masked(table: Tensor, places: Tensor) -> Tensor:
+    """Rows of a table; zeros for a place behind its end."""
+    return table[places.clamp(max=len(table) - 1)] * (places < len(table))[:, None]
 
 
 class LearnedRows:

@@ -43,7 +43,7 @@ class Models:
         student = learner.student
         self.student = open_causal(
             student.folder, trust=student.options.trust_remote_code, dtype=fast_dtype(device), device=device
-        ).requires_grad_(False)
+        )
         self._input = _with_rows(self.student.get_input_embeddings(), learner.teacher, tensors.input)
         self._head = self.student.get_output_embeddings()
         if tensors.head is not None:

@@ -14,7 +14,7 @@ from salt_ext.checkpoint import Checkpoint, ModelOptions, TensorInfo
 from salt_ext.checkpoint.names import PLAN_FILE, REPORT_FILE
 from salt_ext.errors import InputError
 from salt_ext.files.paths import expanded
-from salt_ext.plan import Provenance, TransferPlan
+from salt_ext.plan import TransferPlan
 from salt_ext.vocab import Vocabulary, load_tokenizer
 
 # Of each tensor of the body: enough to tell a trained one from the source's, without reading all of a large model.
@@ -53,8 +53,7 @@ class Learner:
     @property
     def new_rows(self) -> Tensor:
         """int64, ascending: tokens whose rows are neither copies nor padding."""
-        kinds = self.plan.provenance[: self.vocabulary.size]
-        return ((kinds != Provenance.COPIED) & (kinds != Provenance.PADDING)).nonzero()[:, 0]
+        return self.plan.is_new[: self.vocabulary.size].nonzero()[:, 0]
 
 
 def open_learner(model: str | Path, teacher: str | Path, *, trust_remote_code: bool = False) -> Learner:

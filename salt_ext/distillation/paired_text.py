@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from salt_ext.errors import InputError
 from salt_ext.evaluation.boundaries import NO_END, Boundaries, Segmented, common_boundaries, segment
+from salt_ext.evaluation.token_stream import document_prefix
 
 
 class Window(NamedTuple):
@@ -111,8 +112,7 @@ class _Stream(NamedTuple):
 
 def _stream(tokenizer: PreTrainedTokenizerBase, documents: Sequence[str]) -> _Stream:
     """The whole text as one document, a separator being one more character of it."""
-    separator = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    prefix = torch.tensor([] if separator is None else [int(separator)], dtype=torch.int64)
+    prefix = torch.tensor(document_prefix(tokenizer), dtype=torch.int64)
     ids, ends, separators, read = [], [], [], 0
     for document, found in zip(documents, segment(tokenizer, documents), strict=True):
         read += 1

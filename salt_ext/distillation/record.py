@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from salt_ext.checkpoint.names import CARD_FILE, REPORT_FILE
 from salt_ext.distillation.training import tokens_of
 from salt_ext.errors import InputError
 from salt_ext.evaluation.token_stream import TextScore
+from salt_ext.files.digest import file_sha256
 from salt_ext.files.json_text import read_json
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def report_of(
         "distillation": {
             "salt-ext": version("salt-ext"),
             "options": options.as_json(),
-            "text_sha256": {str(text): sha256(Path(text).read_bytes()).hexdigest() for text in options.text},
+            "text_sha256": {str(text): file_sha256(Path(text)) for text in options.text},
             "layer": layer,
             "rows": {"learned": int(reached.sum()), "unreached": len(unreached)},
             "unreached_tokens": [[number, tokens[number]] for number in unreached[:_LISTED]],

@@ -61,8 +61,7 @@ def token_stream(tokenizer: PreTrainedTokenizerBase, documents: Sequence[str]) -
     documents = [document for document in documents if document]
     if not documents:
         raise InputError("the text has no documents, expected at least one that is not empty")
-    separator = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    prefix = [] if separator is None else [int(separator)]
+    prefix = document_prefix(tokenizer)
     # verbose=False: a stream is cut into windows, so that no document is too long for the model.
     with rust_errors(tokenizer):
         encoded: list[list[int]] = tokenizer(list(documents), add_special_tokens=False, verbose=False)["input_ids"]
@@ -74,6 +73,12 @@ def token_stream(tokenizer: PreTrainedTokenizerBase, documents: Sequence[str]) -
         lengths = torch.tensor([len(tokens) + 1 for tokens in encoded])
         counted[lengths.cumsum(0) - lengths] = False
     return TokenStream(ids, counted, sum(len(document.encode()) for document in documents), altered)
+
+
+def document_prefix(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """What stands before each document of a stream: the id of bos, else of eos, else nothing."""
+    separator = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    return [] if separator is None else [int(separator)]
 
 
 def at_least_one(**sizes: int) -> None:

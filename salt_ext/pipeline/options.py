@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import torch
 
+from salt_ext.checkpoint.convert import named_dtype
 from salt_ext.errors import InputError
 from salt_ext.methods import Method, make_method
 from salt_ext.pair.pair import PairOptions
@@ -18,7 +19,7 @@ from salt_ext.vectors import DONOR_AUX, file_of
 from salt_ext.vocab import Level
 
 AUTO_METHOD = "auto"
-_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32, "float64": torch.float64}
+_DTYPES = ("bfloat16", "float16", "float32", "float64")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,10 +87,7 @@ class TransferOptions(PairOptions):
     @cached_property
     def torch_dtype(self) -> torch.dtype | None:
         """The dtype to convert to, None for none."""
-        name = str(self.dtype).removeprefix("torch.")
-        if self.dtype is not None and name not in _DTYPES:
-            raise InputError(f"dtype is {name}, expected one of {', '.join(_DTYPES)}")
-        return _DTYPES.get(name)
+        return named_dtype(self.dtype, _DTYPES)
 
     @cached_property
     def torch_device(self) -> torch.device:

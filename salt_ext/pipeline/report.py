@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from salt_ext.files.digest import file_sha256
 from salt_ext.files.json_text import json_text
 from salt_ext.files.output_file import write_anew
 from salt_ext.ops.loader import cpu_isa
@@ -134,7 +134,7 @@ def _model_facts(model: Model, tables: Mapping[str, str]) -> dict[str, Any]:
         "tokenizer": model.vocabulary.kind,
         "ids": model.vocabulary.size,
         "table_rows": checkpoint.rows,
-        "sha256": {file.name: sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()} | dict(tables),
+        "sha256": {file.name: file_sha256(file) for file in files if file.is_file()} | dict(tables),
     }
 
 
@@ -148,7 +148,7 @@ def _tokenizer_facts(alone: TokenizerAlone) -> dict[str, Any]:
         "tokenizer": alone.vocabulary.kind,
         "ids": alone.vocabulary.size,
         "table_rows": None,
-        "sha256": {file.name: sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()},
+        "sha256": {file.name: file_sha256(file) for file in files if file.is_file()},
     }
 
 

@@ -42,8 +42,7 @@ def check_plan(plan: TransferPlan) -> None:
     _check_provenance(plan)
     if plan.dense is not None:
         _check_range(plan.dense.rows, plan.target_rows, "dense part: rows", "the target's rows")
-        kinds = plan.provenance[plan.dense.rows]
-        if bool(((kinds == Provenance.COPIED) | (kinds == Provenance.PADDING)).any()):
+        if not bool(plan.is_new[plan.dense.rows].all()):
             raise InputError("only rows with provenance REGRESSED, AVERAGED or SAMPLED can have a dense part")
 
 

@@ -88,6 +88,11 @@ class TransferPlan:
     def _counts(self) -> dict[str, int]:
         return {kind.name.lower(): len(self.rows(kind)) for kind in Provenance}
 
+    @property
+    def is_new(self) -> Tensor:
+        """bool [target_rows], the rows of tokens that are not the source's own: neither COPIED nor PADDING."""
+        return (self.provenance != Provenance.COPIED) & (self.provenance != Provenance.PADDING)
+
     def copies(self) -> tuple[Tensor, Tensor]:
         """The target ids of the COPIED rows, ascending, and the source id of each, int64."""
         rows = self.rows(Provenance.COPIED)

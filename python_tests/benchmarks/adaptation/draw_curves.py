@@ -5,14 +5,11 @@ python draw_curves.py results/german results/vietnamese -o results/curves.svg
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from summary import CLOCKS, SOURCE, Curve, Language
+from summary import SOURCE, Curve, Language, read_arguments
 
 # Arms of other names share what is left of matplotlib's colours.
 COLOURS = {
@@ -30,12 +27,7 @@ WORST = 1.5  # times the lowest start; what is higher is not shown
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folders", type=Path, nargs="+")
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--clock", choices=CLOCKS, default=CLOCKS[0])
-    chosen = parser.parse_args()
-    languages = [Language.read(folder, chosen.clock) for folder in chosen.folders]
+    chosen, languages = read_arguments(__doc__)
     panels = (("tokens", "bits_per_byte"), (chosen.clock, "bits_per_byte"), ("tokens", "source_bits_per_byte"))
     figure = Figure(figsize=(13, 4 * len(languages)), layout="constrained")
     FigureCanvasAgg(figure)

@@ -160,13 +160,18 @@ class Language:
         return f"After {seconds:.0f} {clock} {arm} has {own:.3f}, {BEST} with all weights {best:.3f}."
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def read_arguments(description: str) -> tuple[argparse.Namespace, list[Language]]:
+    """The command line of whatever reads the results: folders, --output and --clock."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--clock", choices=CLOCKS, default=CLOCKS[0])
     chosen = parser.parse_args()
-    languages = [Language.read(folder, chosen.clock) for folder in chosen.folders]
+    return chosen, [Language.read(folder, chosen.clock) for folder in chosen.folders]
+
+
+def main() -> None:
+    chosen, languages = read_arguments(__doc__)
     rows = [language.row(arm) for language in languages for arm in language.arms()]
     with chosen.output.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
