@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from salt_ext.diagnosis.subject import Subject, quantiles
+from salt_ext.diagnosis.subject import Subject
 from salt_ext.pair.table_facts import norms_and_finite
+from salt_ext.pipeline.report import quantiles
 from salt_ext.pipeline.start_warnings import weight_sums
 from salt_ext.plan import Provenance
 

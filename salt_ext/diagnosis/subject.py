@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from salt_ext.checkpoint import Checkpoint, ModelOptions
@@ -151,15 +150,6 @@ def open_subject(output: str | Path, *, trust_remote_code: bool = False) -> Subj
             f"{checkpoint.vocabulary_rows}: they do not belong together"
         )
     return Subject(folder, report, plan, checkpoint, tokenizer, vocabulary, names)
-
-
-def quantiles(numbers: npt.NDArray[np.float64] | Tensor) -> dict[str, float] | None:
-    """Least, 5 %, median, 95 % and largest; None of nothing."""
-    values = torch.as_tensor(numbers).double().numpy()
-    if not len(values):
-        return None
-    names = {"min": 0.0, "p05": 0.05, "median": 0.5, "p95": 0.95, "max": 1.0}
-    return dict(zip(names, np.quantile(values, list(names.values())).tolist(), strict=True))
 
 
 def _read_report(file: Path) -> Mapping[str, Any]:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from salt_ext.checkpoint.layout import read_json_object
 from salt_ext.checkpoint.names import CARD_FILE, REPORT_FILE
 from salt_ext.distillation.training import tokens_of
-from salt_ext.errors import InputError
 from salt_ext.evaluation.token_stream import TextScore
 from salt_ext.files.digest import file_sha256
-from salt_ext.files.json_text import read_json
 
 if TYPE_CHECKING:
     from salt_ext.distillation.opening import Learner
@@ -66,18 +65,11 @@ def report_of(
     Raises:
         InputError: the student's report is no JSON object.
     """
-    file = learner.student.folder / REPORT_FILE
-    try:
-        report = read_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be read as a report: {error}") from error
-    if not isinstance(report, dict):
-        raise InputError(f"{file} is no report of salt-ext, expected a JSON object")
     reached = dense.snippets > 0
     unreached = dense.rows[~reached].tolist()
     tokens = learner.vocabulary.tokens
     before, after = scores
-    return report | {
+    return read_json_object(learner.student.folder / REPORT_FILE) | {
         "distillation": {
             "salt-ext": version("salt-ext"),
             "options": options.as_json(),

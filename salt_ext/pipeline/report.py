@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -174,10 +175,10 @@ def _support(plan: TransferPlan) -> dict[str, Any]:
         histogram[label] = int(((sizes >= low) & (sizes <= high)).sum())
         low *= 2
     return {
-        "size": _quantiles(sizes),
+        "size": quantiles(sizes),
         "histogram": histogram,
-        "weight_l1": _quantiles(sums[rows]),
-        "residual": _quantiles(plan.residual[rows][plan.residual[rows].isfinite()]),
+        "weight_l1": quantiles(sums[rows]),
+        "residual": quantiles(plan.residual[rows][plan.residual[rows].isfinite()]),
     }
 
 
@@ -202,8 +203,9 @@ def _moments(norms: Tensor) -> dict[str, float] | None:
     return {"mean": float(norms.mean()), "std": float(norms.std(correction=0))}
 
 
-def _quantiles(numbers: Tensor) -> dict[str, float] | None:
-    if not len(numbers):
+def quantiles(numbers: Tensor | npt.NDArray[np.float64]) -> dict[str, float] | None:
+    """Least, 5 %, median, 95 % and largest; None of nothing."""
+    values = torch.as_tensor(numbers).double().numpy()
+    if not len(values):
         return None
-    found = np.quantile(numbers.double().numpy(), list(_QUANTILES.values()))
-    return dict(zip(_QUANTILES, found.tolist(), strict=True))
+    return dict(zip(_QUANTILES, np.quantile(values, list(_QUANTILES.values())).tolist(), strict=True))
